@@ -1,0 +1,15 @@
+/**
+ * Time as an argument: what the wall clock says, for texts and reports, and a timer that never keeps a process alive.
+ *
+ * No order, lock or decision about data depends on the wall clock (reliability B29).
+ */
+
+/** The time, and a way to be called later. */
+export interface Clock {
+  /** Milliseconds since 1970, for people; it may jump. */
+  now(): number;
+  /** Milliseconds since some moment, never going back; for durations. */
+  monotonic(): number;
+  /** Calls `task` once after `delayMs`, without keeping the process alive. Returns a function that cancels it. */
+  after(delayMs: number, task: () => void): () => void;
+}

@@ -1,0 +1,179 @@
+/**
+ * Folding: moving the log into the shards it touches, in slices, so that the log stays short and the program is never held up.
+ *
+ * A slice stages some shards under temporary names, announces their checksums in the log, fsyncs the log, and only then renames: so
+ * recovery accepts exactly the old content or an announced one. When nothing is due the manifest lists the new contents and
+ * the older segments go (protocol section 4, Fold and Close).
+ */
+import { join } from 'node:path';
+import { PodError } from '../core/errors.ts';
+import type { Key } from '../core/key.ts';
+import { crcText, disk } from './files.ts';
+import type { Folder } from './folder.ts';
+import { removeQuietly, type ShardContent } from './manifest.ts';
+import { shardName, temporaryName } from './names.ts';
+import { encodeShard, packShard } from './shards.ts';
+
+/** The log is folded when it is larger than the shards and this; the ratio 1 writes about 1.6 bytes for each byte changed. */
+const LOG_BYTES_MIN = 4 << 20;
+const LOG_TO_SHARDS_RATIO = 1;
+/** A slice ends after the shard in which it passes this time. */
+const SLICE_MS = 8;
+
+interface Staged {
+  readonly shard: number;
+  /** Undefined for a shard that has no entries left. */
+  readonly temporary: string | undefined;
+  readonly content: ShardContent;
+}
+
+/** Whether the log has outgrown the shards. */
+export function isFoldDue<V, K extends Key>(folder: Folder<V, K>): boolean {
+  return folder.logBytes > LOG_BYTES_MIN && folder.logBytes > LOG_TO_SHARDS_RATIO * folder.shardBytes;
+}
+
+/** One fold, from its rotation to its manifest; `step` does a slice. */
+export class Fold<V, K extends Key> {
+  readonly #folder: Folder<V, K>;
+  /** The number of the segment that the fold's rotation started; shards with records before its base are due. */
+  readonly #segment: number;
+  readonly #base: number;
+
+  constructor(folder: Folder<V, K>) {
+    this.#folder = folder;
+    if (folder.log.end.s > folder.log.base) folder.rotate();
+    this.#segment = folder.log.segment;
+    this.#base = folder.log.base;
+  }
+
+  /** Does a slice of the work. Returns whether the fold is finished. */
+  step(): boolean {
+    const folder = this.#folder;
+    const due = [...folder.open].filter(([, { first }]) => first <= this.#base).map(([shard]) => shard);
+    if (due.length > 0) {
+      const { clock } = folder.system;
+      const deadline = clock.monotonic() + SLICE_MS;
+      let taken = 0;
+      foldShards(folder, due, () => taken++ === 0 || clock.monotonic() < deadline);
+      return false;
+    }
+    const older = folder.manifest.segments.filter(([segment]) => segment < this.#segment);
+    folder.writeManifest({
+      segments: folder.manifest.segments.filter(([segment]) => segment >= this.#segment),
+      shards: listedContents(folder),
+      dropped: new Map(),
+    });
+    forgetEmptied(folder);
+    folder.olderLogBytes = 0;
+    folder.removeSegments(older);
+    return true;
+  }
+}
+
+/** Moves everything into the shards and leaves an empty log: what `close` does. */
+export function foldAll<V, K extends Key>(folder: Folder<V, K>): void {
+  folder.sync();
+  const { segments } = folder.manifest;
+  if (folder.open.size === 0 && segments.length === 1 && folder.log.end.s === folder.log.base) return;
+  foldShards(folder, [...folder.open.keys()], () => true);
+  const next = folder.createLastSegment(folder.manifest.generation);
+  try {
+    folder.writeManifest({ segments: [[next.segment, next.base]], shards: listedContents(folder), dropped: new Map() });
+  } catch (error) {
+    if (folder.failure === undefined) removeQuietly(folder.fs, join(folder.path, next.name));
+    next.retire();
+    throw error;
+  }
+  forgetEmptied(folder);
+  folder.goOnAlone(next, segments);
+}
+
+/** Stages shards while `goOn` says so, announces them, and puts them in place. */
+function foldShards<V, K extends Key>(folder: Folder<V, K>, shards: readonly number[], goOn: () => boolean): void {
+  if (shards.length === 0) return;
+  // Memory is the source, so it must be what the disk has: a shard never runs ahead of a durable log.
+  folder.sync();
+  const staged: Staged[] = [];
+  try {
+    for (const shard of shards) {
+      if (!goOn()) break;
+      staged.push(stage(folder, shard));
+    }
+    announce(folder, staged);
+    for (const { shard } of staged) requireUntouched(folder, shard);
+  } catch (error) {
+    for (const { temporary } of staged) if (temporary !== undefined) removeQuietly(folder.fs, temporary);
+    throw error;
+  }
+  staged.forEach((item, index) => {
+    try {
+      install(folder, item);
+    } catch (error) {
+      for (const { temporary } of staged.slice(index)) if (temporary !== undefined) removeQuietly(folder.fs, temporary);
+      throw error;
+    }
+  });
+}
+
+function stage<V, K extends Key>(folder: Folder<V, K>, shard: number): Staged {
+  const { fs, path, manifest, table, point } = folder;
+  const { text, lines } = encodeShard(table.shardEntries(shard));
+  const seq = point.s;
+  if (lines === 0) {
+    return { shard, temporary: undefined, content: { lines: 0, bytes: 0, crc: '00000000', seq, tastypy: false } };
+  }
+  const temporary = join(path, temporaryName(shardName(shard, manifest.gzip)));
+  disk(path, `write shard ${shard}`, () => fs.stage(temporary, packShard(text, manifest.gzip)));
+  return { shard, temporary, content: { lines, bytes: text.length, crc: crcText(text), seq, tastypy: false } };
+}
+
+/** Writes the intents and makes them durable: without them a shard could be on the disk that nobody can explain. */
+function announce<V, K extends Key>(folder: Folder<V, K>, staged: readonly Staged[]): void {
+  folder.appendIntents(
+    staged.map(({ shard, content: { lines, bytes, crc, seq } }) => {
+      const was = lines === 0 ? folder.contents.get(shard)?.crc : undefined;
+      const rest = was === undefined ? '' : `,"was":"${was}"`;
+      return `"o":"fold","n":${shard},"lines":${lines},"bytes":${bytes},"crc":"${crc}","t":${seq}${rest}`;
+    }),
+  );
+}
+
+/** Somebody's edit must not be overwritten (reliability C21): our data stays in the log, and both versions are kept. */
+function requireUntouched<V, K extends Key>(folder: Folder<V, K>, shard: number): void {
+  const file = shardName(shard, folder.manifest.gzip);
+  const now = folder.fs.stat(join(folder.path, file));
+  const then = folder.stats.get(shard);
+  const same =
+    now === undefined || then === undefined
+      ? now === then
+      : now.dev === then.dev && now.ino === then.ino && now.size === then.size && now.mtimeMs === then.mtimeMs;
+  if (same) return;
+  throw new PodError(
+    'ERR_POD_CORRUPT',
+    `${join(folder.path, file)} was changed by somebody else while the pod was open. It was not overwritten, and nothing is lost: what the ` +
+      `pod holds is in its log. Close the program, then run: everpod accept ${folder.path}`,
+    { path: folder.path, file },
+  );
+}
+
+function install<V, K extends Key>(folder: Folder<V, K>, { shard, temporary, content }: Staged): void {
+  const { fs, path, manifest } = folder;
+  const file = shardName(shard, manifest.gzip);
+  disk(path, `put ${file} in place`, () => {
+    if (temporary !== undefined) fs.rename(temporary, join(path, file));
+    else if (folder.contents.get(shard) !== undefined && folder.stats.has(shard)) fs.unlink(join(path, file));
+  });
+  folder.contents.set(shard, content);
+  folder.open.delete(shard);
+  folder.rememberStat(shard);
+}
+
+/** The contents as a manifest lists them. */
+function listedContents<V, K extends Key>(folder: Folder<V, K>): Map<number, ShardContent> {
+  return new Map([...folder.contents].filter(([, { lines }]) => lines > 0));
+}
+
+/** Once the manifest no longer lists it and the log that emptied it is gone, an empty shard is nothing at all. */
+function forgetEmptied<V, K extends Key>(folder: Folder<V, K>): void {
+  for (const [shard, { lines }] of folder.contents) if (lines === 0) folder.contents.delete(shard);
+}

@@ -1,0 +1,483 @@
+/**
+ * A folder that is open for writing: appends, sync points, going back, and what to do when the disk fails (protocol section 4).
+ *
+ * The words are the protocol's: `s` is the last line appended, `durable` the last one known to be on the disk, `point` the last sync
+ * point. Always seq(shard) <= point.s <= durable <= s, and every line after `point` is in the last segment.
+ */
+import { join } from 'node:path';
+import { PodError } from '../core/errors.ts';
+import { type Key, keyText } from '../core/key.ts';
+import type { Entry, LoadedEntry, Table } from '../core/table.ts';
+import { diskError, hex8 } from './files.ts';
+import { type OpenRecords, readFolderState } from './folder-state.ts';
+import type { FileStat, FileSystem } from './fs.ts';
+import type { HeldLock } from './lock.ts';
+import type { ClosingKind } from './log-format.ts';
+import { type LogPosition, LogWriter } from './log-writer.ts';
+import { type FolderMeta, type Manifest, replaceManifest, type SegmentRef, type ShardContent } from './manifest.ts';
+import { MANIFEST_NAME, segmentName, shardName } from './names.ts';
+import type { System } from './system.ts';
+
+/** A folder as recovery leaves it. */
+export interface OpenedFolder {
+  readonly manifest: Manifest;
+  readonly log: LogWriter;
+  readonly contents: Map<number, ShardContent>;
+  readonly open: Map<number, OpenRecords>;
+  /** Bytes in the segments before the last. */
+  readonly olderLogBytes: number;
+}
+
+export class Folder<V, K extends Key> {
+  readonly path: string;
+  readonly system: System;
+  readonly table: Table<V, K>;
+  manifest: Manifest;
+  log: LogWriter;
+  /** What each shard file holds now, which a fold may have made newer than what the manifest lists. */
+  readonly contents: Map<number, ShardContent>;
+  /** Shards with records that their content does not contain: what a fold has to do. */
+  readonly open: Map<number, OpenRecords>;
+  /** Of each shard file we read or wrote, to notice that somebody changed it before it is replaced. */
+  readonly stats: Map<number, FileStat> = new Map();
+  point: LogPosition;
+  durable: number;
+  olderLogBytes: number;
+  /** Set when the disk failed in a way that cannot be worked around: reads go on, nothing is acknowledged. */
+  failure: PodError | undefined;
+  /** Something was appended in this life of the folder. */
+  hasWritten: boolean = false;
+  readonly #lock: HeldLock;
+  #flushUnderWay: Promise<void> | undefined;
+  /** Goes up when lines are taken back or the segment is left, so that a flush under way knows that it came to nothing. */
+  #cuts: number = 0;
+
+  constructor(system: System, path: string, lock: HeldLock, opened: OpenedFolder, table: Table<V, K>) {
+    this.system = system;
+    this.path = path;
+    this.table = table;
+    this.manifest = opened.manifest;
+    this.log = opened.log;
+    this.contents = opened.contents;
+    this.open = opened.open;
+    this.olderLogBytes = opened.olderLogBytes;
+    this.point = opened.log.end;
+    this.durable = opened.log.end.s;
+    this.#lock = lock;
+    for (const [shard, { lines }] of this.contents) if (lines > 0) this.rememberStat(shard);
+  }
+
+  get fs(): FileSystem {
+    return this.system.fs;
+  }
+
+  /** Bytes in the log since the last fold ended. */
+  get logBytes(): number {
+    return this.olderLogBytes + this.log.end.offset;
+  }
+
+  /** Bytes of all shards' texts. */
+  get shardBytes(): number {
+    let bytes = 0;
+    for (const content of this.contents.values()) bytes += content.bytes;
+    return bytes;
+  }
+
+  // ---- Appending.
+
+  /**
+   * Appends what changed since the last append as one batch. It is safe from the death of the process when this returns.
+   *
+   * @throws {PodError} `ERR_POD_DISK`; the changes stay pending
+   */
+  append(kind: ClosingKind = 'commit', ending?: string): void {
+    this.#requireWorking();
+    const { pending } = this.table;
+    if (pending.isEmpty && ending === undefined) return;
+    if (this.log.broken) {
+      this.rescue();
+      if (ending === undefined) return;
+    }
+    const noted: [shard: number, s: number][] = [];
+    const written = this.#batch(kind, (log) => {
+      let count = this.#addChanges(log, this.table.pending, noted);
+      if (ending !== undefined) {
+        log.add(`"o":"end","how":${JSON.stringify(ending)}`);
+        count++;
+      }
+      return count;
+    });
+    if (!written) return;
+    this.#noteAll(noted);
+    this.table.appended();
+  }
+
+  /**
+   * Announces shards that are about to be replaced, durably, as a sync point of its own: going back must not cut it off.
+   *
+   * @param intents the members of each `fold` record
+   */
+  appendIntents(intents: readonly string[]): void {
+    this.sync();
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const written = this.#batch('sync', (log) => {
+        for (const intent of intents) log.add(intent);
+        return intents.length;
+      });
+      if (!written) continue;
+      try {
+        this.log.fdatasync();
+      } catch (error) {
+        this.rescue(error);
+        continue;
+      }
+      this.#reachPoint(this.log.end);
+      return;
+    }
+    throw this.fail(new PodError('ERR_POD_DISK', 'The log could not be written twice in a row.', { path: this.path }));
+  }
+
+  /**
+   * Writes one batch; whatever goes wrong, nothing of it counts. Returns false where the segment had to be left behind: what is dirty
+   * was written to the next one then, and the batch is not to be repeated (it would be there twice).
+   */
+  #batch(kind: ClosingKind, build: (log: LogWriter) => number): boolean {
+    const { log } = this;
+    try {
+      const count = build(log);
+      log.close(kind, count, this.durable);
+    } catch (error) {
+      log.abandon();
+      if (log.broken) {
+        this.rescue(error);
+        return false;
+      }
+      throw error instanceof RangeError
+        ? new PodError(
+            'ERR_POD_VALUE',
+            'A value has become too long to be written as one line of JSON (about 512 MB).',
+            {
+              path: this.path,
+              cause: error,
+            },
+          )
+        : error;
+    }
+    this.hasWritten = true;
+    return true;
+  }
+
+  /** Adds the records of a set of changes: first what is gone, then what has another value, then what is new, in order. */
+  #addChanges(log: LogWriter, changes: Table<V, K>['pending'], noted: [shard: number, s: number][]): number {
+    let count = 0;
+    if (changes.cleared !== undefined) {
+      const s = log.add('"o":"clear"');
+      for (const shard of new Set([...this.contents.keys(), ...this.open.keys()])) noted.push([shard, s]);
+      count++;
+    }
+    for (const { key, shard } of changes.deleted.values()) {
+      noted.push([shard, log.add(`"o":"del","n":${shard},"k":${keyText(key)}`)]);
+      count++;
+    }
+    const addSet = (entry: Entry<V, K>): void => {
+      const s = log.add(`"o":"set","n":${entry.shard},"k":${keyText(entry.key)},"v":${entry.text}`);
+      noted.push([entry.shard, s]);
+      count++;
+    };
+    for (const entry of changes.updated()) addSet(entry);
+    for (const entry of changes.added()) addSet(entry);
+    return count;
+  }
+
+  #noteAll(noted: readonly (readonly [shard: number, s: number])[]): void {
+    for (const [shard, s] of noted) {
+      const open = this.open.get(shard);
+      if (open === undefined) this.open.set(shard, { first: s, last: s });
+      else open.last = s;
+    }
+  }
+
+  /** Lets a later line vouch for the last acknowledged batch. Not fsynced; written by an idle pod. */
+  mark(): void {
+    if (this.failure !== undefined || this.log.broken || !this.table.pending.isEmpty) return;
+    if (this.log.end.s !== this.durable || this.log.end.s === this.log.base) return;
+    this.log.close('mark', 0, this.durable);
+  }
+
+  /** Appends what is pending and waits until it is on the disk; the sync point stays where it is. */
+  persist(): void {
+    this.append();
+    this.#requireWorking();
+    if (this.log.end.s <= this.durable) return;
+    this.requireInPlace();
+    try {
+      this.log.fdatasync();
+    } catch (error) {
+      this.rescue(error);
+    }
+    this.durable = Math.max(this.durable, this.log.end.s);
+  }
+
+  // ---- Sync points.
+
+  /**
+   * Makes a sync point: everything in memory is on the disk when it returns.
+   *
+   * @throws {PodError} `ERR_POD_DISK`; everything stays dirty
+   */
+  sync(ending?: string): void {
+    this.append('sync', ending);
+    this.#requireWorking();
+    if (this.log.broken) this.rescue();
+    if (this.log.end.s > this.durable) {
+      this.requireInPlace();
+      try {
+        this.log.fdatasync();
+      } catch (error) {
+        this.rescue(error);
+      }
+    }
+    this.#reachPoint(this.log.end);
+  }
+
+  #reachPoint(position: LogPosition): void {
+    this.durable = Math.max(this.durable, position.s);
+    this.point = position;
+    this.table.synced();
+  }
+
+  /** As `sync`, with the wait for the disk beside the program. Changes made meanwhile belong to the next sync point. */
+  async flush(): Promise<void> {
+    while (this.#flushUnderWay !== undefined) await this.#flushUnderWay.catch(() => undefined);
+    this.append('sync');
+    this.#requireWorking();
+    if (this.log.broken || this.log.end.s <= this.durable) {
+      this.sync();
+      return;
+    }
+    this.#flushUnderWay = this.#finishFlush(this.log, this.log.end, this.#cuts);
+    try {
+      await this.#flushUnderWay;
+    } finally {
+      this.#flushUnderWay = undefined;
+    }
+  }
+
+  async #finishFlush(log: LogWriter, position: LogPosition, cuts: number): Promise<void> {
+    this.table.flushBegan();
+    try {
+      await log.fdatasyncBeside();
+    } catch (error) {
+      this.table.flushFailed();
+      // Left behind or cut meanwhile: what it was about is durable elsewhere, or was taken back.
+      if (log !== this.log || cuts !== this.#cuts || this.failure !== undefined) return;
+      this.rescue(error);
+      return;
+    }
+    if (log !== this.log || cuts !== this.#cuts || position.s <= this.point.s) return;
+    this.durable = Math.max(this.durable, position.s);
+    this.point = position;
+    this.table.flushed();
+  }
+
+  // ---- Going back.
+
+  /** Takes back everything after the last sync point, on disk and in memory. */
+  revert(): void {
+    this.#requireWorking();
+    const state = readFolderState(this.fs, this.path, this.manifest, { judge: false, until: this.point });
+    const loaded: LoadedEntry[] = [...state.entries()];
+    const cut = this.log.end.s > this.point.s;
+    if (cut) {
+      this.#cuts++;
+      this.log.truncate(this.point);
+      this.durable = Math.min(this.durable, this.point.s);
+      for (const [shard, records] of this.open) {
+        if (records.first > this.point.s) this.open.delete(shard);
+        else records.last = Math.min(records.last, this.point.s);
+      }
+    }
+    this.table.restore(loaded);
+    if (!cut) return;
+    try {
+      // Before the next append: otherwise old durable lines and new ones could be mixed by a power cut.
+      this.log.fsync();
+    } catch (error) {
+      this.rescue(error);
+    }
+  }
+
+  // ---- Segments and the manifest.
+
+  /** Starts the next segment. What was written before must be whole before anything is written after it. */
+  rotate(): void {
+    this.sync();
+    const next = this.#createSegment(this.log.segment + 1, this.log.end, this.manifest.generation);
+    try {
+      next.fsync();
+      this.writeManifest({ segments: [...this.manifest.segments, [next.segment, next.base]] });
+    } catch (error) {
+      this.#discard(next);
+      throw error;
+    }
+    this.olderLogBytes += this.log.end.offset;
+    this.#goOnIn(next);
+  }
+
+  /** Creates a segment that goes on where `position` is in the one before. */
+  #createSegment(segment: number, position: LogPosition, gen: number): LogWriter {
+    const { id } = this.manifest;
+    return LogWriter.create(this.fs, this.path, { wal: segment, id, gen, base: position.s, prev: hex8(position.crc) });
+  }
+
+  /** A new segment that will be the only one, with its header on the disk. */
+  createLastSegment(generation: number): LogWriter {
+    const next = this.#createSegment(this.log.segment + 1, this.log.end, generation);
+    try {
+      next.fsync();
+    } catch (error) {
+      this.#discard(next);
+      throw error;
+    }
+    return next;
+  }
+
+  /** Moves over to a segment that the manifest lists alone, and removes the older ones. */
+  goOnAlone(next: LogWriter, older: readonly SegmentRef[]): void {
+    this.#goOnIn(next);
+    this.olderLogBytes = 0;
+    this.removeSegments(older);
+  }
+
+  removeSegments(segments: readonly SegmentRef[]): void {
+    for (const [segment] of segments) {
+      if (segment === this.log.segment) continue;
+      this.quietly(() => this.fs.unlink(join(this.path, segmentName(segment))));
+    }
+  }
+
+  /** A file that is nobody's any more and cannot be removed now is removed by the next recovery. */
+  quietly(work: () => void): void {
+    try {
+      work();
+    } catch {
+      // See above.
+    }
+  }
+
+  #goOnIn(next: LogWriter): void {
+    this.#cuts++;
+    this.log.retire();
+    this.log = next;
+    this.point = next.end;
+    this.durable = Math.max(this.durable, next.end.s);
+  }
+
+  #discard(segment: LogWriter): void {
+    // Once a manifest that may come back names it, a file must stay; then the handle has failed already.
+    if (this.failure === undefined) this.quietly(() => this.fs.unlink(join(this.path, segment.name)));
+    segment.retire();
+  }
+
+  /** Replaces the manifest by one with these changes. If the disk fails half-way, nobody knows which one a power cut leaves. */
+  writeManifest(changes: Partial<Manifest>): void {
+    this.#requireWorking();
+    const manifest: Manifest = { ...this.manifest, ...changes, epoch: this.manifest.epoch + 1 };
+    try {
+      replaceManifest(this.fs, this.path, manifest);
+    } catch (error) {
+      if (this.#isManifestOnDisk(manifest)) throw this.fail(error);
+      throw error;
+    }
+    this.manifest = manifest;
+  }
+
+  #isManifestOnDisk(manifest: Manifest): boolean {
+    try {
+      const fd = this.fs.open(join(this.path, MANIFEST_NAME), 'r');
+      try {
+        const head = new Uint8Array(256);
+        const count = this.fs.read(fd, head, 0, head.length, 0);
+        return Buffer.from(head.subarray(0, count)).toString('latin1').includes(`"epoch":${manifest.epoch},`);
+      } finally {
+        this.fs.close(fd);
+      }
+    } catch {
+      return true; // Not knowing is as bad as knowing that it is there.
+    }
+  }
+
+  setMeta(meta: FolderMeta): void {
+    this.writeManifest({ meta: { ...this.manifest.meta, ...meta } });
+  }
+
+  // ---- When the disk fails.
+
+  /**
+   * The log's fsync or truncation failed. The kernel calls the lost pages clean, so that descriptor is never fsynced again: everything
+   * since the last sync point is written from memory into a new segment (reliability B4).
+   */
+  rescue(cause?: unknown): void {
+    this.#cuts++;
+    const { log, point } = this;
+    let next: LogWriter | undefined;
+    try {
+      next = this.#createSegment(log.segment + 1, point, this.manifest.generation);
+      const noted: [shard: number, s: number][] = [];
+      const count = this.#addChanges(next, this.table.dirty, noted);
+      if (count > 0) next.close('sync', count, point.s);
+      next.fsync();
+      this.writeManifest({ segments: [...this.manifest.segments, [next.segment, point.s]] });
+      this.#noteAll(noted);
+    } catch (error) {
+      if (next !== undefined) this.#discard(next);
+      throw this.fail(cause ?? error);
+    }
+    this.olderLogBytes += point.offset;
+    log.retire();
+    this.log = next;
+    this.hasWritten = true;
+    this.table.appended();
+    this.#reachPoint(next.end);
+  }
+
+  fail(cause: unknown): PodError {
+    this.failure ??= new PodError(
+      'ERR_POD_DISK',
+      `The disk under ${this.path} failed and the failure could not be worked around. What is in memory can be read; nothing more can ` +
+        'be saved through this handle. Mend the disk, then start the program again.',
+      { path: this.path, cause: diskError(this.path, 'write', cause) },
+    );
+    return this.failure;
+  }
+
+  #requireWorking(): void {
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  /** A folder that was moved or removed while it is open would swallow everything that is written to it. */
+  requireInPlace(): void {
+    const stat = this.fs.stat(join(this.path, this.log.name));
+    if (stat?.isFile === true && stat.size === this.log.end.offset) return;
+    throw new PodError(
+      'ERR_POD_DISK',
+      `${join(this.path, this.log.name)} was moved, removed or changed while it was open. Nothing is lost in memory; put the folder back ` +
+        'and sync again.',
+      { path: this.path, file: this.log.name },
+    );
+  }
+
+  /** Remembers a shard file as it is now. */
+  rememberStat(shard: number): void {
+    const stat = this.fs.stat(join(this.path, shardName(shard, this.manifest.gzip)));
+    if (stat === undefined) this.stats.delete(shard);
+    else this.stats.set(shard, stat);
+  }
+
+  /** Frees the folder for others. `closed` says that everything was folded and nothing is left to do. */
+  release(closed: boolean): void {
+    this.#cuts++;
+    this.log.retire();
+    this.#lock.release(closed && this.failure === undefined);
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * The seam to the file system: every call the library makes goes through one of these few functions.
+ *
+ * All of them are synchronous, because state must be written in exit handlers and renames must not overtake each other;
+ * only the fsync of the log may run beside the program (reliability F9). Errors are Node's, with their `code`.
+ */
+import * as fs from 'node:fs';
+import writeFileAtomic from 'write-file-atomic';
+
+/** What is asked about a file. */
+export interface FileStat {
+  readonly dev: number;
+  readonly ino: number;
+  readonly size: number;
+  readonly mtimeMs: number;
+  readonly isFile: boolean;
+  readonly isFolder: boolean;
+}
+
+/** How a file is opened: `r` to read, `r+` to read and write what exists, `wx` to create what must not exist. */
+export type OpenMode = 'r' | 'r+' | 'wx';
+
+/** The file system as the library sees it. Implemented by Node's, and by ones that fail on purpose. */
+export interface FileSystem {
+  open(path: string, mode: OpenMode): number;
+  close(fd: number): void;
+  /** Bytes read, which may be fewer than asked for; 0 at the end of the file. */
+  read(fd: number, buffer: Uint8Array, offset: number, length: number, position: number): number;
+  /** Bytes written, which may be fewer than given. */
+  write(fd: number, buffer: Uint8Array, offset: number, length: number, position: number): number;
+  truncate(fd: number, size: number): void;
+  fsync(fd: number): void;
+  fdatasync(fd: number): void;
+  /** The one call that does not block: an fdatasync beside the program. */
+  fdatasyncBeside(fd: number): Promise<void>;
+  /** Writes a whole new file, durable when it returns. The path must not exist; on an error nothing may be left there. */
+  stage(path: string, bytes: Uint8Array): void;
+  rename(from: string, to: string): void;
+  unlink(path: string): void;
+  /** Creates one folder, readable by its owner alone. */
+  mkdir(path: string): void;
+  rmdir(path: string): void;
+  /** Makes creations, renames and removals in a folder durable. */
+  fsyncFolder(path: string): void;
+  readdir(path: string): string[];
+  /** Follows links; undefined where there is nothing. */
+  stat(path: string): FileStat | undefined;
+  /** Of an open file. */
+  fstat(fd: number): FileStat;
+  realpath(path: string): string;
+}
+
+/** Node's file system. */
+export const nodeFileSystem: FileSystem = {
+  open: (path, mode) => fs.openSync(path, mode, 0o600),
+  close: (fd) => fs.closeSync(fd),
+  read: (fd, buffer, offset, length, position) => fs.readSync(fd, buffer, offset, length, position),
+  write: (fd, buffer, offset, length, position) => fs.writeSync(fd, buffer, offset, length, position),
+  truncate: (fd, size) => fs.ftruncateSync(fd, size),
+  fsync: (fd) => fs.fsyncSync(fd),
+  fdatasync: (fd) => fs.fdatasyncSync(fd),
+  fdatasyncBeside: (fd) =>
+    new Promise((resolve, reject) => {
+      fs.fdatasync(fd, (error) => (error === null ? resolve() : reject(error)));
+    }),
+  stage: stageFile,
+  rename: (from, to) => fs.renameSync(from, to),
+  unlink: (path) => fs.unlinkSync(path),
+  mkdir: (path) => fs.mkdirSync(path, { mode: 0o700 }),
+  rmdir: (path) => fs.rmdirSync(path),
+  fsyncFolder,
+  readdir: (path) => fs.readdirSync(path),
+  stat: (path) => {
+    const found = fs.statSync(path, { throwIfNoEntry: false });
+    return found === undefined ? undefined : toFileStat(found);
+  },
+  fstat: (fd) => toFileStat(fs.fstatSync(fd)),
+  realpath: (path) => fs.realpathSync(path),
+};
+
+/**
+ * write-file-atomic creates, writes and fsyncs the file, but it calls write once and ignores the count, so that a full disk
+ * leaves a short file and no error (reliability F1). Hence the size check; and hence the fresh random name that callers
+ * stage under, because it overwrites and its own temporary names can be predicted (F3).
+ */
+function stageFile(path: string, bytes: Uint8Array): void {
+  writeFileAtomic.sync(path, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), {
+    mode: 0o600,
+    fsync: true,
+  });
+  const { size } = fs.statSync(path);
+  if (size === bytes.byteLength) return;
+  fs.unlinkSync(path);
+  throw Object.assign(new Error(`ENOSPC: only ${size} of ${bytes.byteLength} bytes were written, write '${path}'`), {
+    code: 'ENOSPC',
+    syscall: 'write',
+    path,
+  });
+}
+
+function fsyncFolder(path: string): void {
+  // Windows cannot open a folder to fsync it; there a rename is as durable as the file system makes it.
+  if (process.platform === 'win32') return;
+  const fd = fs.openSync(path, 'r');
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function toFileStat(stat: fs.Stats): FileStat {
+  return {
+    dev: stat.dev,
+    ino: stat.ino,
+    size: stat.size,
+    mtimeMs: stat.mtimeMs,
+    isFile: stat.isFile(),
+    isFolder: stat.isDirectory(),
+  };
+}

@@ -1,0 +1,190 @@
+/**
+ * The manifest, `pod.json`: the one list of what counts in the folder, and how it is replaced.
+ *
+ * ```
+ * {"crc":"8eccba19","pod":{"format":1,…,"shards":{
+ * "0":[3,50,"0a4ff572",1180],
+ * "4":[1,11,"01aa22bb",1201]}}}
+ * ```
+ * The checksum covers the bytes after `"pod":` up to the last brace. The format is described in `docs/format.md`.
+ */
+import { Buffer } from 'node:buffer';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { PodError } from '../core/errors.ts';
+import { crcText, disk } from './files.ts';
+import type { FileSystem } from './fs.ts';
+import { MANIFEST_NAME, temporaryName } from './names.ts';
+
+/** The format this version reads and writes. */
+export const FORMAT = 1;
+
+/** What the manifest or a log record says about the content of one shard. */
+export interface ShardContent {
+  readonly lines: number;
+  /** Of the uncompressed text. */
+  readonly bytes: number;
+  /** Of the uncompressed text. */
+  readonly crc: string;
+  /** The highest record that the content contains. */
+  readonly seq: number;
+  /** Keys are written as tastypy did, with every backslash doubled. */
+  readonly tastypy: boolean;
+}
+
+/** One log segment: its number and the number of the record before its first. */
+export type SegmentRef = readonly [segment: number, base: number];
+
+/** Facts about the entries that belong to the folder as a whole. */
+export interface FolderMeta {
+  /** Entries are tasks. */
+  readonly tracker?: boolean | undefined;
+  readonly maxTries?: number | undefined;
+}
+
+export interface Manifest {
+  readonly id: string;
+  /** Goes up with each write of the manifest. */
+  readonly epoch: number;
+  /** Goes up with each compaction. */
+  readonly generation: number;
+  readonly fileSize: number;
+  readonly gzip: boolean;
+  readonly meta: FolderMeta;
+  /** Ascending; the last one is being written. */
+  readonly segments: readonly SegmentRef[];
+  /** Checksums of the shards that the last compaction gave up. */
+  readonly dropped: ReadonlyMap<number, string>;
+  readonly shards: ReadonlyMap<number, ShardContent>;
+}
+
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const crc = z.string().regex(/^[0-9a-f]{8}$/);
+const shardNumber = z.string().regex(/^(0|[1-9]\d{0,8})$/);
+const shardTuple = z.union([
+  z.tuple([count, count, crc, count]),
+  z.tuple([count, count, crc, count, z.literal('t')]),
+  z.tuple([count, count, crc, count, count]),
+  z.tuple([count, count, crc, count, count, z.literal('t')]),
+]);
+const schema = z.strictObject({
+  format: z.literal(FORMAT),
+  id: z.string().regex(/^[0-9a-f]{8}$/),
+  epoch: count,
+  gen: count,
+  fileSize: z.number().int().min(1).max(1_000_000_000),
+  gzip: z.boolean(),
+  meta: z.strictObject({ tracker: z.boolean().optional(), maxTries: count.optional() }).optional(),
+  wal: z.array(z.tuple([z.number().int().min(1).max(999_999_999), count])).min(1),
+  drop: z.record(shardNumber, crc),
+  shards: z.record(shardNumber, shardTuple),
+});
+
+/**
+ * Reads a manifest's bytes.
+ *
+ * @throws {PodError} `ERR_POD_CORRUPT` where they are damaged, `ERR_POD_FORMAT` where a newer version wrote them
+ */
+export function parseManifest(folder: string, bytes: Buffer): Manifest {
+  const corrupt = (why: string, cause?: unknown): PodError =>
+    new PodError(
+      'ERR_POD_CORRUPT',
+      `${folder}: pod.json is damaged (${why}). Nothing was changed. Restore it from a backup, or run: everpod repair ${folder}`,
+      { path: folder, file: MANIFEST_NAME, cause },
+    );
+  const text = bytes.toString('utf8').trimEnd();
+  const head = /^\{"crc":"([0-9a-f]{8})","pod":/.exec(text);
+  if (head === null || !text.endsWith('}')) throw corrupt('it does not look like one');
+  const body = text.slice(head[0].length, -1);
+  if (crcText(Buffer.from(body, 'utf8')) !== head[1]) throw corrupt('its checksum does not match');
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(body);
+  } catch (error) {
+    throw corrupt('it is not JSON', error);
+  }
+  const format = (parsed as { format?: unknown } | null)?.format;
+  if (typeof format === 'number' && format > FORMAT) {
+    throw new PodError(
+      'ERR_POD_FORMAT',
+      `${folder} was written in format ${format}; this version of everpod reads up to ${FORMAT}. Update everpod. Nothing was changed.`,
+      { path: folder, file: MANIFEST_NAME, info: { found: format, supported: FORMAT } },
+    );
+  }
+  const result = schema.safeParse(parsed);
+  if (!result.success) throw corrupt(result.error.issues[0]?.message ?? 'unexpected content', result.error);
+  const pod = result.data;
+  pod.wal.forEach(([segment, base], index) => {
+    const before = pod.wal[index - 1];
+    if (before !== undefined && (segment <= before[0] || base < before[1]))
+      throw corrupt('its log segments are out of order');
+  });
+  const shards = new Map<number, ShardContent>();
+  for (const [shard, [lines, byteCount, checksum, seq, ...rest]] of Object.entries(pod.shards)) {
+    shards.set(Number(shard), { lines, bytes: byteCount, crc: checksum, seq, tastypy: rest.at(-1) === 't' });
+  }
+  return {
+    id: pod.id,
+    epoch: pod.epoch,
+    generation: pod.gen,
+    fileSize: pod.fileSize,
+    gzip: pod.gzip,
+    meta: pod.meta ?? {},
+    segments: pod.wal,
+    dropped: new Map(Object.entries(pod.drop).map(([shard, checksum]) => [Number(shard), checksum])),
+    shards,
+  };
+}
+
+/** The bytes of a manifest: one shard a line, so that people and `diff` can read it. */
+export function encodeManifest(manifest: Manifest): Buffer {
+  const { id, epoch, generation, fileSize, gzip, meta, segments, dropped, shards } = manifest;
+  const head = {
+    format: FORMAT,
+    id,
+    epoch,
+    gen: generation,
+    fileSize,
+    gzip,
+    ...(Object.keys(meta).length > 0 && { meta }),
+    wal: segments,
+    drop: Object.fromEntries(dropped),
+  };
+  const lines = [...shards]
+    .sort(([a], [b]) => a - b)
+    .map(([shard, content]) => {
+      const { lines: lineCount, bytes, crc: checksum, seq, tastypy } = content;
+      return `"${shard}":${JSON.stringify(tastypy ? [lineCount, bytes, checksum, seq, 't'] : [lineCount, bytes, checksum, seq])}`;
+    });
+  const body = `${JSON.stringify(head).slice(0, -1)},"shards":{${lines.length > 0 ? '\n' : ''}${lines.join(',\n')}}}`;
+  return Buffer.from(`{"crc":"${crcText(Buffer.from(body, 'utf8'))}","pod":${body}}\n`, 'utf8');
+}
+
+/**
+ * Operation M of the protocol: replaces the manifest. When it returns, the new list is durable, and only then may anything
+ * that the old list needed be removed.
+ */
+export function replaceManifest(fs: FileSystem, folder: string, manifest: Manifest): void {
+  disk(folder, 'replace pod.json', () => {
+    const temporary = join(folder, temporaryName(MANIFEST_NAME));
+    try {
+      fs.stage(temporary, encodeManifest(manifest));
+      // What the new manifest names must exist durably before the manifest does.
+      fs.fsyncFolder(folder);
+      fs.rename(temporary, join(folder, MANIFEST_NAME));
+    } catch (error) {
+      removeQuietly(fs, temporary);
+      throw error;
+    }
+    fs.fsyncFolder(folder);
+  });
+}
+
+/** A temporary file that cannot be removed now is removed by the next recovery. */
+export function removeQuietly(fs: FileSystem, path: string): void {
+  try {
+    fs.unlink(path);
+  } catch {
+    // It may not exist, and the error that brought us here is the one to report.
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * What the files in a pod's folder are called. Names are built from numbers alone, never from keys (reliability B34).
+ */
+import { randomBytes } from 'node:crypto';
+
+export const MANIFEST_NAME = 'pod.json';
+export const LOCK_NAME = 'lock';
+export const QUARANTINE_NAME = 'quarantine';
+
+/** The file of a shard. */
+export function shardName(shard: number, gzip: boolean): string {
+  return gzip ? `${shard}.json.gz` : `${shard}.json`;
+}
+
+/** A shard that a compaction of this generation wrote and that has not taken its name yet. */
+export function stagedName(shard: number, gzip: boolean, generation: number): string {
+  return `.${shardName(shard, gzip)}.g${generation}`;
+}
+
+/** A log segment. */
+export function segmentName(segment: number): string {
+  return `wal-${String(segment).padStart(6, '0')}.jsonl`;
+}
+
+/** A fresh name to write under before a rename: 16 random hexadecimal digits, so that nobody can plant it. */
+export function temporaryName(name: string): string {
+  return `.${name}.${randomBytes(8).toString('hex')}.tmp`;
+}
+
+/** What a file in the folder is, by its name. */
+export type FileKind =
+  | { readonly kind: 'shard'; readonly shard: number; readonly gzip: boolean }
+  | { readonly kind: 'staged'; readonly shard: number; readonly gzip: boolean; readonly generation: number }
+  | { readonly kind: 'segment'; readonly segment: number }
+  | { readonly kind: 'temporary' }
+  | { readonly kind: 'other' };
+
+/** Matched whole, so that an editor's `0.json~` or `0.json.bak` is nobody's shard (checklist TP-098). */
+export function classify(name: string): FileKind {
+  const shard = /^(0|[1-9]\d{0,8})\.json(\.gz)?$/.exec(name);
+  if (shard !== null) return { kind: 'shard', shard: Number(shard[1]), gzip: shard[2] !== undefined };
+  const staged = /^\.(0|[1-9]\d{0,8})\.json(\.gz)?\.g(\d{1,9})$/.exec(name);
+  if (staged !== null) {
+    return { kind: 'staged', shard: Number(staged[1]), gzip: staged[2] !== undefined, generation: Number(staged[3]) };
+  }
+  const segment = /^wal-(\d{6,9})\.jsonl$/.exec(name);
+  if (segment !== null && segmentName(Number(segment[1])) === name)
+    return { kind: 'segment', segment: Number(segment[1]) };
+  // The digits at the end are those that write-file-atomic adds while it writes.
+  if (/^\.(pod\.json|index\.bin|\d+\.json(\.gz)?)\.[0-9a-f]{16}\.tmp(\.\d+)?$/.test(name)) return { kind: 'temporary' };
+  return { kind: 'other' };
+}

@@ -1,0 +1,113 @@
+/**
+ * Reading a folder without the lock, beside a writer that may be at work (protocol section 6). Nothing is created or changed.
+ */
+import { join } from 'node:path';
+import { PodError } from '../core/errors.ts';
+import type { LoadedEntry } from '../core/table.ts';
+import { disk, readFile } from './files.ts';
+import { type ListedSegment, readFolderState } from './folder-state.ts';
+import { isUnchangedAt } from './log-reader.ts';
+import { type FolderMeta, parseManifest } from './manifest.ts';
+import { classify, MANIFEST_NAME, segmentName } from './names.ts';
+import { readBareFolder, refuseLostManifest } from './recovery.ts';
+import type { System } from './system.ts';
+
+/** What a reader sees: the state at some batch boundary that is at least as new as the moment it began to read. */
+export interface ReadFolder {
+  readonly entries: LoadedEntry[];
+  readonly fileSize: number;
+  readonly gzip: boolean;
+  readonly meta: FolderMeta;
+  readonly replayed: number;
+  readonly durationMs: number;
+}
+
+/** Damage is believed when it looks the same this much later. */
+const SECOND_LOOK_MS = 100;
+const GIVE_UP_MS = 10_000;
+
+/**
+ * Reads a folder's state.
+ *
+ * @throws {PodError} `ERR_POD_NOT_FOUND`, `ERR_POD_NOT_FOLDER`, `ERR_POD_CORRUPT`, `ERR_POD_FORMAT`, `ERR_POD_DISK`
+ */
+export function readFolder(system: System, path: string): ReadFolder {
+  const { clock } = system;
+  const startedMs = clock.monotonic();
+  requireFolder(system, path);
+  let damage: string | undefined;
+  for (;;) {
+    const before = fingerprint(system, path);
+    try {
+      const found = tryRead(system, path);
+      if (found !== undefined) return { ...found, durationMs: clock.monotonic() - startedMs };
+    } catch (error) {
+      if (!(error instanceof PodError) || (error.code !== 'ERR_POD_CORRUPT' && error.code !== 'ERR_POD_DISK'))
+        throw error;
+      // A writer at work can make us miss a file between two of its steps; real damage stays as it is.
+      const seen = `${before}|${error.message}`;
+      if (seen === damage || clock.monotonic() - startedMs > GIVE_UP_MS) throw error;
+      damage = seen;
+      system.sleep(SECOND_LOOK_MS);
+      continue;
+    }
+    if (clock.monotonic() - startedMs > GIVE_UP_MS) {
+      throw new PodError(
+        'ERR_POD_DISK',
+        `${path} changed too quickly to be read for ${GIVE_UP_MS / 1000} seconds. Try again.`,
+        { path },
+      );
+    }
+  }
+}
+
+function requireFolder({ fs }: System, path: string): void {
+  const stat = disk(path, 'look at the folder', () => fs.stat(path));
+  if (stat === undefined) {
+    throw new PodError('ERR_POD_NOT_FOUND', `There is no pod at ${path}. Reading never creates one; check the path.`, {
+      path,
+    });
+  }
+  if (!stat.isFolder) {
+    throw new PodError('ERR_POD_NOT_FOLDER', `${path} cannot be a pod: it is a file, and a pod is a folder.`, { path });
+  }
+}
+
+/** One attempt; undefined where the log was cut while it was being read. */
+function tryRead({ fs }: System, path: string): Omit<ReadFolder, 'durationMs'> | undefined {
+  const bytes = readFile(fs, path, MANIFEST_NAME);
+  if (bytes === undefined) return readBare(fs, path);
+  const manifest = parseManifest(path, bytes);
+  const state = readFolderState(fs, path, manifest, { judge: false });
+  const last = state.segments[state.segments.length - 1] as ListedSegment;
+  if (!isUnchangedAt(fs, path, last.segment, last.scan.end)) return undefined;
+  if (last.scan.tail.kind === 'rot') readFolderState(fs, path, manifest, { judge: true });
+  const { fileSize, gzip, meta } = manifest;
+  return { entries: [...state.entries()], fileSize, gzip, meta, replayed: state.replayed };
+}
+
+function readBare(fs: System['fs'], path: string): Omit<ReadFolder, 'durationMs'> {
+  const files = fs.readdir(path).map((name) => classify(name));
+  refuseLostManifest(fs, path, files);
+  if (!files.some(({ kind }) => kind === 'shard')) {
+    throw new PodError('ERR_POD_NOT_FOUND', `There is no pod at ${path}: the folder has no pod.json and no shards.`, {
+      path,
+    });
+  }
+  const { gzip, shards, entries } = readBareFolder(fs, path);
+  return { entries, fileSize: Math.max(1, shards.get(0)?.lines ?? 1), gzip, meta: {}, replayed: 0 };
+}
+
+/** What must not have changed for damage to be believed. */
+function fingerprint({ fs }: System, path: string): string {
+  const bytes = readFile(fs, path, MANIFEST_NAME);
+  if (bytes === undefined) return 'none';
+  const sizes: (number | undefined)[] = [];
+  try {
+    const { segments } = parseManifest(path, bytes);
+    for (const [segment] of segments) sizes.push(fs.stat(join(path, segmentName(segment)))?.size);
+  } catch {
+    // The manifest itself is damaged; its bytes are the fingerprint.
+  }
+  return `${bytes.toString('base64')}|${sizes.join(',')}`;
+}

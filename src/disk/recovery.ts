@@ -1,0 +1,485 @@
+/**
+ * Opening a folder for writing: creating it, adopting one that tastypy wrote, or recovering what the last process left
+ * (protocol sections 4 and 5). A failed open leaves nothing behind that was not there before.
+ */
+import { randomBytes } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import { PodError } from '../core/errors.ts';
+import type { Key } from '../core/key.ts';
+import type { LoadedEntry, Table } from '../core/table.ts';
+import { crcText, disk, diskError, errorCode, readFile, readRange, removeFile, writeAll } from './files.ts';
+import { Folder, type OpenedFolder } from './folder.ts';
+import { type FolderState, type ListedSegment, readFolderState } from './folder-state.ts';
+import type { FileSystem } from './fs.ts';
+import type { HeldLock, LockOwner } from './lock.ts';
+import { scanSegment } from './log-reader.ts';
+import { LogWriter } from './log-writer.ts';
+import {
+  type FolderMeta,
+  type Manifest,
+  parseManifest,
+  removeQuietly,
+  replaceManifest,
+  type ShardContent,
+} from './manifest.ts';
+import {
+  classify,
+  type FileKind,
+  LOCK_NAME,
+  MANIFEST_NAME,
+  QUARANTINE_NAME,
+  segmentName,
+  shardName,
+  stagedName,
+} from './names.ts';
+import { describeText, firstBadLine, lineError, parseShard, readShardText } from './shards.ts';
+import type { System } from './system.ts';
+
+/** How the process that had the folder before us ended. */
+export type Ending =
+  /** There was none: the folder is new. */
+  | 'new'
+  /** It closed the folder. */
+  | 'closed'
+  /** It came to its end without closing; `how` says with which exit code. */
+  | 'exit'
+  /** A signal ended it; `how` names the signal. */
+  | 'signal'
+  /** An error that nobody caught ended it. */
+  | 'error'
+  /** It left no word: SIGKILL, out of memory, a native crash, a power cut. */
+  | 'killed';
+
+/** What opening a folder found and did. */
+export interface RecoveryReport {
+  readonly ended: Ending;
+  /** In the words of the process that ended: `SIGTERM`, `exit 1`, `uncaughtException`. */
+  readonly how: string | undefined;
+  /** Who had the folder before, if that process did not close it. */
+  readonly previous: { readonly pid: number; readonly host: string; readonly since: string } | undefined;
+  /** The last sign of life of that process: when its log was last written. ISO 8601. */
+  readonly lastWrite: string | undefined;
+  /** Log records that were applied over the shards. */
+  readonly replayed: number;
+  /** Bytes of an unfinished append that were cut off the log; they are in quarantine. */
+  readonly droppedBytes: number;
+  /** Files that were put into `quarantine/`. */
+  readonly quarantined: readonly string[];
+  /** The folder was written by tastypy and has been adopted. */
+  readonly adopted: boolean;
+  readonly durationMs: number;
+}
+
+/** What a folder is created with; an existing one keeps what it has. */
+export interface CreateOptions {
+  readonly fileSize: number;
+  readonly gzip: boolean;
+  readonly meta: FolderMeta;
+}
+
+/** A folder that is ours, with what it held. */
+export interface Recovered {
+  readonly opened: OpenedFolder;
+  readonly lock: HeldLock;
+  readonly entries: Iterable<LoadedEntry>;
+  readonly report: RecoveryReport;
+}
+
+/**
+ * Opens a folder for writing, creating it where there is none.
+ *
+ * @throws {PodError} `ERR_POD_LOCKED`, `ERR_POD_NOT_FOLDER`, `ERR_POD_CORRUPT`, `ERR_POD_FORMAT`, `ERR_POD_DISK`
+ */
+export function recoverFolder(system: System, path: string, create: CreateOptions): Recovered {
+  const { fs, clock } = system;
+  const startedMs = clock.monotonic();
+  const made = makeFolder(fs, path);
+  const hadLock = fs.stat(join(path, LOCK_NAME)) !== undefined;
+  let lock: HeldLock | undefined;
+  try {
+    lock = system.locks.acquire(path);
+    const found = openLocked(fs, path, create, lock.previous);
+    const report = { ...found.report, durationMs: clock.monotonic() - startedMs };
+    return { opened: found.opened, entries: found.entries, lock, report };
+  } catch (error) {
+    lock?.release(false);
+    if (!hadLock && lock !== undefined && fs.stat(join(path, MANIFEST_NAME)) === undefined) {
+      removeQuietly(fs, join(path, LOCK_NAME));
+    }
+    for (const folder of made.reverse()) removeFolderQuietly(fs, folder);
+    throw error;
+  }
+}
+
+/** Binds what was recovered to the table that holds it. */
+export function bindFolder<V, K extends Key>(
+  system: System,
+  path: string,
+  { opened, lock, entries }: Recovered,
+  table: Table<V, K>,
+): Folder<V, K> {
+  try {
+    table.load(entries);
+    return new Folder(system, path, lock, opened, table);
+  } catch (error) {
+    opened.log.retire();
+    lock.release(false);
+    throw error;
+  }
+}
+
+type Opened = Omit<Recovered, 'lock'>;
+
+function openLocked(fs: FileSystem, path: string, create: CreateOptions, previous: LockOwner | undefined): Opened {
+  const bytes = readFile(fs, path, MANIFEST_NAME);
+  if (bytes !== undefined) return recover(fs, path, parseManifest(path, bytes), previous);
+  const names = disk(path, 'list the folder', () => fs.readdir(path)).map((name) => ({ name, ...classify(name) }));
+  refuseLostManifest(fs, path, names);
+  const shards = names.filter((file) => file.kind === 'shard');
+  for (const file of names) {
+    if (file.kind === 'temporary' || file.kind === 'segment' || file.kind === 'staged') removeFile(fs, path, file.name);
+  }
+  if (shards.length > 0) return adopt(fs, path, create);
+  return createFresh(fs, path, create);
+}
+
+// ---- A new folder.
+
+/** Creates a folder and those above it, durably. Returns what it made, the topmost first. */
+function makeFolder(fs: FileSystem, path: string): string[] {
+  const missing: string[] = [];
+  let existing = path;
+  try {
+    for (let stat = fs.stat(existing); stat === undefined; stat = fs.stat(existing)) {
+      missing.unshift(existing);
+      existing = dirname(existing);
+    }
+    if (fs.stat(existing)?.isFolder !== true) throw notFolder(path, existing);
+    for (const folder of missing) {
+      fs.mkdir(folder);
+      fs.fsyncFolder(dirname(folder));
+    }
+  } catch (error) {
+    if (errorCode(error) === 'ENOTDIR') throw notFolder(path, path);
+    throw diskError(path, 'create the folder', error);
+  }
+  return missing;
+}
+
+/** Makes a folder, or takes one that is empty. */
+export function makeEmptyFolder(fs: FileSystem, path: string): void {
+  makeFolder(fs, path);
+  if (disk(path, 'list the folder', () => fs.readdir(path)).length === 0) return;
+  throw new PodError('ERR_POD_OPTIONS', `${path} is not empty; a copy goes into a folder of its own.`, {
+    path,
+    info: { option: 'path' },
+  });
+}
+
+function notFolder(path: string, file: string): PodError {
+  return new PodError('ERR_POD_NOT_FOLDER', `${path} cannot be a pod: ${file} is a file, and a pod is a folder.`, {
+    path,
+  });
+}
+
+function createFresh(fs: FileSystem, path: string, { fileSize, gzip, meta }: CreateOptions): Opened {
+  const manifest: Manifest = {
+    id: randomBytes(4).toString('hex'),
+    epoch: 1,
+    generation: 0,
+    fileSize,
+    gzip,
+    meta,
+    segments: [[1, 0]],
+    dropped: new Map(),
+    shards: new Map(),
+  };
+  return { ...begin(fs, path, manifest), entries: [], report: emptyReport('new', false) };
+}
+
+/** Writes the first segment and the first manifest. */
+function begin(fs: FileSystem, path: string, manifest: Manifest): { opened: OpenedFolder } {
+  const { id, generation: gen } = manifest;
+  const log = LogWriter.create(fs, path, { wal: 1, id, gen, base: 0, prev: '00000000' });
+  try {
+    log.fsync();
+    replaceManifest(fs, path, manifest);
+  } catch (error) {
+    log.retire();
+    if (fs.stat(join(path, MANIFEST_NAME)) === undefined) removeQuietly(fs, join(path, log.name));
+    throw error;
+  }
+  return { opened: { manifest, log, contents: new Map(manifest.shards), open: new Map(), olderLogBytes: 0 } };
+}
+
+function emptyReport(ended: Ending, adopted: boolean): RecoveryReport {
+  return {
+    ended,
+    how: undefined,
+    previous: undefined,
+    lastWrite: undefined,
+    replayed: 0,
+    droppedBytes: 0,
+    quarantined: [],
+    adopted,
+    durationMs: 0,
+  };
+}
+
+/** Refuses a folder without a manifest whose log shows that there was one. */
+export function refuseLostManifest(fs: FileSystem, path: string, files: readonly FileKind[]): void {
+  for (const file of files) {
+    if (file.kind !== 'segment') continue;
+    const scan = scanSegment(fs, path, file.segment);
+    // Only the very first open leaves a first segment with nothing in it and no manifest.
+    if (file.segment === 1 && (scan === undefined || scan.end.s === scan.header.base)) continue;
+    throw new PodError(
+      'ERR_POD_CORRUPT',
+      `${path}: pod.json is missing, but ${segmentName(file.segment)} shows that there was one. Nothing was changed. Restore it from a ` +
+        `backup, or run: everpod repair ${path}`,
+      { path, file: MANIFEST_NAME },
+    );
+  }
+}
+
+// ---- A folder that tastypy wrote.
+
+/** The shards of a bare folder, checked whole, described as they lie (checklist TP-091, TP-096, TP-097). */
+export function readBareFolder(
+  fs: FileSystem,
+  path: string,
+): { gzip: boolean; shards: Map<number, ShardContent>; entries: LoadedEntry[] } {
+  const files = fs.readdir(path).map((name) => ({ name, ...classify(name) }));
+  const found = files.filter((file) => file.kind === 'shard').sort((a, b) => a.shard - b.shard);
+  const gzip = found[0]?.gzip ?? false;
+  const shards = new Map<number, ShardContent>();
+  const entries: LoadedEntry[] = [];
+  const seen = new Map<string, string>();
+  let full: number | undefined;
+  found.forEach((file, index) => {
+    const refuse = (why: string): PodError =>
+      new PodError('ERR_POD_CORRUPT', `${path} looks like a folder of tastypy, but ${why}. Nothing was changed.`, {
+        path,
+        file: file.name,
+      });
+    if (file.gzip !== gzip) throw refuse('it holds both gzipped and plain shards');
+    if (file.shard !== index) throw refuse(`${shardName(index, gzip)} is missing`);
+    const text = readShardText(fs, path, file.name, gzip, BARE_BYTES_MAX);
+    if (text === undefined || text === 'damaged') throw refuse(`${file.name} cannot be unpacked`);
+    const content = describeText(text, 0);
+    if (full !== undefined && content.lines > full)
+      throw refuse(`${file.name} has more lines than the shards before it`);
+    if (index + 1 < found.length) {
+      full ??= content.lines;
+      if (content.lines !== full) throw refuse(`${file.name} has ${content.lines} lines instead of ${full}`);
+    }
+    const bad = firstBadLine(text, true);
+    if (bad !== undefined) throw lineError(path, file.name, bad.line, bad.why, bad.cause);
+    for (const entry of parseShard(path, file.name, index, text, true)) {
+      const identity = JSON.stringify(entry.key);
+      if (seen.has(identity)) throw refuse(`key ${identity} is in ${seen.get(identity)} and again in ${file.name}`);
+      seen.set(identity, file.name);
+      entries.push(entry);
+    }
+    shards.set(index, { ...content, tastypy: text.includes(BACKSLASH) });
+  });
+  return { gzip, shards, entries };
+}
+
+const BACKSLASH = 0x5c;
+/** A gzipped shard of unknown origin may unpack to this much. */
+const BARE_BYTES_MAX = 1 << 30;
+
+function adopt(fs: FileSystem, path: string, create: CreateOptions): Opened {
+  const { gzip, shards, entries } = readBareFolder(fs, path);
+  const first = shards.get(0)?.lines ?? 0;
+  for (const shard of shards.keys()) {
+    // What is about to be listed must be on the disk as it lies; nothing is rewritten.
+    disk(path, `fsync ${shardName(shard, gzip)}`, () => {
+      const fd = fs.open(join(path, shardName(shard, gzip)), 'r');
+      try {
+        fs.fsync(fd);
+      } finally {
+        fs.close(fd);
+      }
+    });
+  }
+  const manifest: Manifest = {
+    id: randomBytes(4).toString('hex'),
+    epoch: 1,
+    generation: 0,
+    fileSize: shards.size > 1 ? first : Math.max(first, create.fileSize),
+    gzip,
+    meta: create.meta,
+    segments: [[1, 0]],
+    dropped: new Map(),
+    shards,
+  };
+  return { ...begin(fs, path, manifest), entries, report: emptyReport('closed', true) };
+}
+
+// ---- Recovery.
+
+function recover(fs: FileSystem, path: string, manifest: Manifest, previous: LockOwner | undefined): Opened {
+  const state = readFolderState(fs, path, manifest, { judge: true });
+  const last = state.segments[state.segments.length - 1] as ListedSegment;
+  const logStat = fs.stat(join(path, segmentName(last.segment)));
+  // Before anything is renamed or removed: the manifest we just read may not be durable yet.
+  disk(path, 'fsync the folder', () => fs.fsyncFolder(path));
+  const quarantined: string[] = [];
+  const droppedBytes = last.scan.tail.kind === 'clean' ? 0 : last.scan.tail.size - last.scan.end.offset;
+  const fd = disk(path, 'open the log', () => fs.open(join(path, segmentName(last.segment)), 'r+'));
+  let current = manifest;
+  try {
+    if (droppedBytes > 0) {
+      const tail = disk(path, 'read the log', () => readRange(fs, fd, last.scan.end.offset, droppedBytes));
+      quarantined.push(quarantine(fs, path, `${segmentName(last.segment)}.tail`, tail));
+    }
+    if (droppedBytes > 0 || last.scan.end.s > last.base) settleLog(fs, path, fd, last);
+    if (state.extended) {
+      for (const { segment } of state.segments.slice(0, -1)) fsyncFile(fs, path, segmentName(segment));
+      const segments = state.segments.map(({ segment, base }) => [segment, base] as const);
+      current = { ...manifest, segments, epoch: manifest.epoch + 1 };
+      replaceManifest(fs, path, current);
+    }
+    tidy(fs, path, current, state, quarantined);
+  } catch (error) {
+    fs.close(fd);
+    throw error;
+  }
+  const log = new LogWriter(fs, path, fd, last.segment, last.base, last.scan.end);
+  const contents = new Map([...state.shards].map(([shard, { content }]) => [shard, content]));
+  const olderLogBytes = state.segments.slice(0, -1).reduce((bytes, { scan }) => bytes + scan.end.offset, 0);
+  return {
+    opened: { manifest: current, log, contents, open: new Map(state.open), olderLogBytes },
+    entries: state.entries(),
+    report: {
+      ...endingOf(last, previous),
+      previous: previous && { pid: previous.pid, host: previous.host, since: previous.since },
+      lastWrite: previous === undefined || logStat === undefined ? undefined : new Date(logStat.mtimeMs).toISOString(),
+      replayed: state.replayed,
+      droppedBytes,
+      quarantined,
+      adopted: false,
+      durationMs: 0,
+    },
+  };
+}
+
+/**
+ * Cuts the unfinished tail off and makes what is left durable. The lines that nothing vouches for are written again, same bytes in the
+ * same place: a failed fsync may have left their pages marked clean although they never reached the disk.
+ */
+function settleLog(fs: FileSystem, path: string, fd: number, { segment, scan }: ListedSegment): void {
+  disk(path, `settle ${segmentName(segment)}`, () => {
+    fs.truncate(fd, scan.end.offset);
+    const from = scan.unvouchedOffset;
+    for (let at = from; at < scan.end.offset; at += REWRITE_BYTES) {
+      writeAll(fs, fd, readRange(fs, fd, at, Math.min(REWRITE_BYTES, scan.end.offset - at)), at);
+    }
+    fs.fsync(fd);
+  });
+}
+
+const REWRITE_BYTES = 1 << 22;
+
+function fsyncFile(fs: FileSystem, path: string, name: string): void {
+  disk(path, `fsync ${name}`, () => {
+    const fd = fs.open(join(path, name), 'r+');
+    try {
+      fs.fsync(fd);
+    } finally {
+      fs.close(fd);
+    }
+  });
+}
+
+/** Gives staged shards their names, removes what is nobody's and was ours, and puts what we do not know into quarantine. */
+function tidy(fs: FileSystem, path: string, manifest: Manifest, state: FolderState, quarantined: string[]): void {
+  for (const [shard, { staged }] of state.shards) {
+    if (!staged) continue;
+    const from = stagedName(shard, manifest.gzip, manifest.generation);
+    disk(path, `rename ${from}`, () => fs.rename(join(path, from), join(path, shardName(shard, manifest.gzip))));
+  }
+  const segments = new Set(manifest.segments.map(([segment]) => segment));
+  for (const name of disk(path, 'list the folder', () => fs.readdir(path))) {
+    const file = classify(name);
+    switch (file.kind) {
+      case 'temporary':
+      case 'staged':
+        removeFile(fs, path, name);
+        break;
+      case 'segment':
+        if (!segments.has(file.segment)) tidySegment(fs, path, manifest, file.segment, quarantined);
+        break;
+      case 'shard':
+        if (!isListed(manifest, state, file.shard, file.gzip)) tidyShard(fs, path, state, name, file, quarantined);
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+function isListed(manifest: Manifest, state: FolderState, shard: number, gzip: boolean): boolean {
+  const found = state.shards.get(shard);
+  return gzip === manifest.gzip && found !== undefined && found.content.lines > 0;
+}
+
+function tidySegment(fs: FileSystem, path: string, manifest: Manifest, segment: number, quarantined: string[]): void {
+  const name = segmentName(segment);
+  const scan = scanSegment(fs, path, segment);
+  const first = manifest.segments[0]?.[0] ?? 0;
+  const isLeftover = segment < first || scan === undefined || scan.end.s === scan.header.base;
+  if (!isLeftover) quarantined.push(quarantine(fs, path, name, readFile(fs, path, name) ?? new Uint8Array()));
+  removeFile(fs, path, name);
+}
+
+function tidyShard(
+  fs: FileSystem,
+  path: string,
+  state: FolderState,
+  name: string,
+  { shard, gzip }: { shard: number; gzip: boolean },
+  quarantined: string[],
+): void {
+  const known = new Set<string | undefined>([state.manifest.dropped.get(shard)]);
+  for (const { scan } of state.segments)
+    for (const intent of scan.intents) if (intent.n === shard) known.add(intent.was);
+  const text = readShardText(fs, path, name, gzip, BARE_BYTES_MAX);
+  const isLeftover = text !== undefined && text !== 'damaged' && known.has(crcText(text));
+  if (!isLeftover) quarantined.push(quarantine(fs, path, name, readFile(fs, path, name) ?? new Uint8Array()));
+  removeFile(fs, path, name);
+}
+
+/** Copies bytes into `quarantine/`, where nothing is ever removed. Returns the file's name there. */
+export function quarantine(fs: FileSystem, path: string, name: string, bytes: Uint8Array): string {
+  const folder = join(path, QUARANTINE_NAME);
+  return disk(path, `put ${name} into quarantine`, () => {
+    if (fs.stat(folder) === undefined) {
+      fs.mkdir(folder);
+      fs.fsyncFolder(path);
+    }
+    const kept = `${name}.${randomBytes(4).toString('hex')}`;
+    fs.stage(join(folder, kept), bytes);
+    fs.fsyncFolder(folder);
+    return `${QUARANTINE_NAME}/${kept}`;
+  });
+}
+
+function endingOf(last: ListedSegment, previous: LockOwner | undefined): { ended: Ending; how: string | undefined } {
+  const how = last.scan.ending;
+  if (how !== undefined) {
+    if (how.startsWith('SIG')) return { ended: 'signal', how };
+    return { ended: how.startsWith('exit') ? 'exit' : 'error', how };
+  }
+  return { ended: previous === undefined ? 'closed' : 'killed', how: undefined };
+}
+
+function removeFolderQuietly(fs: FileSystem, folder: string): void {
+  try {
+    fs.rmdir(folder);
+  } catch {
+    // Somebody put something into it meanwhile: then it is theirs.
+  }
+}

@@ -1,0 +1,400 @@
+/**
+ * What runs underneath a handle: a table and, when it may be written, the folder that keeps it; and the times at which
+ * changes are appended, synced and folded.
+ *
+ * States: open, then closed; a closed engine never opens again. While open for writing it may be held (no automatic sync points, no
+ * folding) and in a transaction (nothing is appended at all). An error of the disk in the background is kept and met by the next
+ * change, before that change is made.
+ */
+import { PodError } from '../core/errors.ts';
+import type { Key } from '../core/key.ts';
+import { Table, type TableOwner } from '../core/table.ts';
+import { closeFolder, compactFolder, type Layout } from '../disk/compact.ts';
+import { atExit } from '../disk/exit.ts';
+import { Fold, isFoldDue } from '../disk/fold.ts';
+import type { Folder } from '../disk/folder.ts';
+import type { FolderMeta } from '../disk/manifest.ts';
+import { type ReadFolder, readFolder } from '../disk/reader.ts';
+import { bindFolder, type Recovered, type RecoveryReport, recoverFolder } from '../disk/recovery.ts';
+import type { System } from '../disk/system.ts';
+import {
+  DEFAULT_FILE_SIZE,
+  DEFAULT_SYNC_AT,
+  DEFAULT_SYNC_EVERY,
+  type Durability,
+  type PodOptions,
+  schemaCheck,
+} from './options.ts';
+
+/** A fold that failed is tried again this much later; nothing is lost meanwhile, the log only grows. */
+const FOLD_RETRY_MS = 5_000;
+
+export class PodEngine<V, K extends Key> implements TableOwner {
+  readonly path: string;
+  readonly table: Table<V, K>;
+  readonly recovery: RecoveryReport;
+  readonly durability: Durability;
+  readonly isWritable: boolean;
+  readonly schema: PodOptions<V, K>['schema'];
+  readonly checkValue: ((value: unknown, key: Key) => unknown) | undefined;
+  syncAt: number;
+  syncEvery: number;
+  closed: boolean = false;
+  /** Opens that were not closed yet. */
+  handles: number = 1;
+  readonly #system: System;
+  readonly #folder: Folder<V, K> | undefined;
+  /** How a reader found the folder. */
+  #read: ReadFolder | undefined;
+  readonly #stopExit: () => void;
+  #holds: number = 0;
+  #appendScheduled: boolean = false;
+  #cancelTimer: (() => void) | undefined;
+  #fold: Fold<V, K> | undefined;
+  #foldScheduled: boolean = false;
+  #foldNotBeforeMs: number = 0;
+  /** An error of the disk that nobody has met yet. */
+  #backgroundError: unknown;
+
+  constructor(system: System, path: string, options: PodOptions<V, K>, meta: FolderMeta) {
+    this.#system = system;
+    this.path = path;
+    this.durability = options.durability ?? 'process';
+    this.syncAt = options.syncAt ?? DEFAULT_SYNC_AT;
+    this.syncEvery = options.syncEvery ?? DEFAULT_SYNC_EVERY;
+    this.isWritable = options.mode !== 'r';
+    this.schema = options.schema;
+    this.checkValue = options.schema === undefined ? undefined : schemaCheck(path, options.schema);
+    if (!this.isWritable) {
+      const read = readFolder(system, path);
+      refuseOtherLayout(path, options, read);
+      this.table = new Table(this, read.fileSize);
+      this.table.load(read.entries);
+      this.#read = read;
+      this.recovery = readerReport(read);
+      this.#stopExit = () => {};
+      return;
+    }
+    const recovered = recoverFolder(system, path, {
+      fileSize: options.fileSize ?? DEFAULT_FILE_SIZE,
+      gzip: options.gzipped ?? false,
+      meta,
+    });
+    this.table = new Table(this, recovered.opened.manifest.fileSize);
+    this.#folder = this.#bind(recovered, options);
+    this.recovery = recovered.report;
+    this.#stopExit = atExit((how) => this.#processEnds(how));
+  }
+
+  #bind(recovered: Recovered, options: PodOptions<V, K>): Folder<V, K> {
+    const folder = bindFolder(this.#system, this.path, recovered, this.table);
+    try {
+      const { fileSize, gzip } = folder.manifest;
+      const wanted: Layout = { fileSize: options.fileSize ?? fileSize, gzip: options.gzipped ?? gzip };
+      if (wanted.fileSize !== fileSize || wanted.gzip !== gzip) compactFolder(folder, wanted);
+      return folder;
+    } catch (error) {
+      folder.release(false);
+      throw error;
+    }
+  }
+
+  // ---- What a handle asks.
+
+  get layout(): Layout {
+    const { fileSize } = this.table;
+    return { fileSize, gzip: this.#folder?.manifest.gzip ?? this.#read?.gzip ?? false };
+  }
+
+  get meta(): FolderMeta {
+    return this.#folder?.manifest.meta ?? this.#read?.meta ?? {};
+  }
+
+  setMeta(meta: FolderMeta): void {
+    this.requireWritable();
+    this.#writable().setMeta(meta);
+  }
+
+  requireOpen(): void {
+    if (!this.closed) return;
+    throw new PodError('ERR_POD_CLOSED', `${this.path} was closed. Open it again with open().`, { path: this.path });
+  }
+
+  requireWritable(): void {
+    this.requireOpen();
+    if (this.isWritable) return;
+    throw new PodError(
+      'ERR_POD_READONLY',
+      `${this.path} was opened for reading. Open it with mode: 'w' to change it.`,
+      {
+        path: this.path,
+      },
+    );
+  }
+
+  sync(): void {
+    this.requireWritable();
+    this.#requireNoTransaction('sync()');
+    this.#writable().sync();
+    this.#backgroundError = undefined;
+    this.#afterSyncPoint();
+  }
+
+  async flush(): Promise<void> {
+    this.requireWritable();
+    this.#requireNoTransaction('flush()');
+    await this.#writable().flush();
+    this.#backgroundError = undefined;
+    if (!this.closed) this.#afterSyncPoint();
+  }
+
+  /** Appends what is pending: safe from the death of the process, not yet from a power cut. Nothing at level `exit`. */
+  appendNow(): void {
+    if (this.durability === 'exit' || this.table.inTransaction) return;
+    this.#writable().append();
+  }
+
+  hold(): void {
+    this.requireWritable();
+    this.#holds++;
+  }
+
+  unhold(): void {
+    this.requireWritable();
+    if (this.#holds === 0) return;
+    this.#holds--;
+    if (this.#holds > 0 || this.table.inTransaction) return;
+    if (this.table.dirty.size >= this.syncAt) this.sync();
+    else {
+      this.#startTimer();
+      this.#scheduleFold();
+    }
+  }
+
+  get held(): boolean {
+    return this.#holds > 0;
+  }
+
+  revert(): void {
+    this.requireOpen();
+    this.#requireNoTransaction('revert()');
+    if (this.#folder !== undefined) {
+      this.#folder.revert();
+      this.#backgroundError = undefined;
+      return;
+    }
+    const read = readFolder(this.#system, this.path);
+    this.#read = read;
+    this.table.replaceAll(read.entries);
+  }
+
+  transaction<R>(change: () => R): R {
+    this.requireWritable();
+    if (this.table.inTransaction) return this.table.transaction(() => withoutPromise(this.path, change()));
+    this.beforeChange();
+    const result = this.table.transaction(() => withoutPromise(this.path, change()));
+    if (!this.table.pending.isEmpty) this.afterChange(true);
+    return result;
+  }
+
+  compact(layout: Layout = this.layout): void {
+    this.requireWritable();
+    this.#requireNoTransaction('compact()');
+    this.#fold = undefined;
+    compactFolder(this.#writable(), layout);
+  }
+
+  /** Puts the folder away. Where the disk refuses the last changes the engine stays open, so that nothing is lost. */
+  close(): void {
+    if (this.closed) return;
+    if (this.#folder !== undefined) {
+      this.#requireNoTransaction('close()');
+      this.#folder.sync();
+      this.#fold = undefined;
+      this.#stop();
+      try {
+        closeFolder(this.#folder);
+      } catch (error) {
+        // Everything is in the log; the next open goes on from there.
+        this.#folder.release(false);
+        throw error;
+      }
+      return;
+    }
+    this.#stop();
+  }
+
+  #stop(): void {
+    this.closed = true;
+    this.#stopExit();
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+  }
+
+  // ---- What the table asks.
+
+  beforeChange(): void {
+    this.requireWritable();
+    if (this.#backgroundError === undefined || this.table.inTransaction) return;
+    // The disk refused what was written in the background. Nobody was told yet: try once more, and tell before changing anything.
+    this.#writable().append();
+    this.#backgroundError = undefined;
+  }
+
+  afterChange(first: boolean): void {
+    if (this.table.inTransaction) return;
+    if (this.durability === 'power') this.#writable().persist();
+    if (!first) return;
+    if (this.durability === 'process' && !this.#appendScheduled) {
+      this.#appendScheduled = true;
+      queueMicrotask(() => this.#appendInBackground());
+    }
+    if (this.#holds > 0) return;
+    if (this.table.dirty.size >= this.syncAt) this.#inBackground(() => this.sync());
+    else this.#startTimer();
+  }
+
+  detachedError(key: Key): PodError {
+    if (this.closed) {
+      return new PodError('ERR_POD_CLOSED', `${this.path} was closed. Open it again with open().`, {
+        path: this.path,
+        key,
+      });
+    }
+    return new PodError(
+      'ERR_POD_DETACHED',
+      `The value this view belongs to is no longer in ${this.path}: ${JSON.stringify(key)}, or the part of it, was replaced or deleted. ` +
+        'The write was refused, not lost; get the value again.',
+      { path: this.path, key },
+    );
+  }
+
+  // ---- Work in the background.
+
+  #appendInBackground(): void {
+    this.#appendScheduled = false;
+    if (this.closed || this.table.inTransaction) return;
+    this.#inBackground(() => this.#writable().append());
+  }
+
+  #startTimer(): void {
+    if (this.syncEvery === 0 || this.#cancelTimer !== undefined || this.closed || this.table.dirty.isEmpty) return;
+    this.#cancelTimer = this.#system.clock.after(this.syncEvery, () => {
+      this.#cancelTimer = undefined;
+      if (this.#holds > 0 || this.closed) return;
+      void this.flush().catch((error: unknown) => {
+        this.#backgroundError ??= error;
+        this.#startTimer();
+      });
+    });
+  }
+
+  #afterSyncPoint(): void {
+    this.#scheduleFold();
+    if (!this.table.dirty.isEmpty) this.#startTimer();
+    else if (this.#cancelTimer === undefined && this.syncEvery > 0) {
+      // Idle by then: let a later line vouch for what was synced, so that rot in it can be told from an unfinished append.
+      this.#cancelTimer = this.#system.clock.after(this.syncEvery, () => {
+        this.#cancelTimer = undefined;
+        if (this.closed) return;
+        this.#inBackground(() => this.#writable().mark());
+        this.#startTimer();
+      });
+    }
+  }
+
+  #scheduleFold(): void {
+    const folder = this.#writable();
+    if (this.#foldScheduled || this.#holds > 0) return;
+    if (this.#fold === undefined && !isFoldDue(folder)) return;
+    if (this.#system.clock.monotonic() < this.#foldNotBeforeMs) return;
+    this.#foldScheduled = true;
+    this.#system.clock.after(0, () => {
+      this.#foldScheduled = false;
+      if (this.closed || this.#holds > 0 || this.table.inTransaction) return;
+      try {
+        this.#fold ??= new Fold(folder);
+        if (this.#fold.step()) this.#fold = undefined;
+        else this.#scheduleFold();
+      } catch {
+        // The log keeps everything, so nothing is lost and nobody waits: try again later. If the disk stays as it is, the next
+        // sync point, or close(), meets the error too.
+        this.#fold = undefined;
+        this.#foldNotBeforeMs = this.#system.clock.monotonic() + FOLD_RETRY_MS;
+      }
+    });
+  }
+
+  #inBackground(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#backgroundError ??= error;
+    }
+  }
+
+  #processEnds(how: string): void {
+    if (this.closed) return;
+    const folder = this.#writable();
+    // A process that exits inside a transaction leaves it unfinished, and unfinished means that nothing happened.
+    this.table.abandonTransactions();
+    if (folder.hasWritten || !this.table.pending.isEmpty || !this.table.dirty.isEmpty) folder.sync(how);
+  }
+
+  #requireNoTransaction(what: string): void {
+    if (!this.table.inTransaction) return;
+    throw new PodError('ERR_POD_UNSUPPORTED', `${what} cannot run inside a transaction: a transaction is one step.`, {
+      path: this.path,
+    });
+  }
+
+  #writable(): Folder<V, K> {
+    if (this.#folder === undefined) this.requireWritable();
+    return this.#folder as Folder<V, K>;
+  }
+}
+
+function refuseOtherLayout(
+  path: string,
+  options: { gzipped?: boolean | undefined; fileSize?: number | undefined },
+  found: ReadFolder,
+): void {
+  const conflict =
+    options.gzipped !== undefined && options.gzipped !== found.gzip
+      ? 'gzipped'
+      : options.fileSize !== undefined && options.fileSize !== found.fileSize
+        ? 'fileSize'
+        : undefined;
+  if (conflict === undefined) return;
+  throw new PodError(
+    'ERR_POD_OPTIONS',
+    `${path}: the option "${conflict}" differs from what is on disk, and a reader changes nothing.`,
+    {
+      path,
+      info: { option: conflict },
+    },
+  );
+}
+
+function withoutPromise<R>(path: string, result: R): R {
+  if (typeof (result as { then?: unknown } | null | undefined)?.then !== 'function') return result;
+  throw new PodError(
+    'ERR_POD_UNSUPPORTED',
+    'A transaction must finish before it returns; its function returned a promise. Nothing was changed.',
+    { path },
+  );
+}
+
+function readerReport({ replayed, durationMs }: ReadFolder): RecoveryReport {
+  return {
+    ended: 'closed',
+    how: undefined,
+    previous: undefined,
+    lastWrite: undefined,
+    replayed,
+    droppedBytes: 0,
+    quarantined: [],
+    adopted: false,
+    durationMs,
+  };
+}

@@ -1,0 +1,160 @@
+/**
+ * The pods that are open in this process: one handle for each folder, whatever path it was opened by.
+ *
+ * The registry hangs on `globalThis` under a registered symbol, so that two copies of the library in one process share it.
+ */
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { PodError } from '../core/errors.ts';
+import type { Key } from '../core/key.ts';
+import { errorCode } from '../disk/files.ts';
+import type { FolderMeta } from '../disk/manifest.ts';
+import { makeEmptyFolder } from '../disk/recovery.ts';
+import { nodeSystem, type System } from '../disk/system.ts';
+import { PodEngine } from './engine.ts';
+import { checkOptions, optionsError, type PodOptions } from './options.ts';
+
+/** What the registry knows of a handle. */
+interface OpenPod {
+  readonly engine: PodEngine<never, Key>;
+  readonly handle: object;
+  /** The folder itself, which may have been removed and made again under the same path. */
+  readonly folder: string;
+}
+
+interface Registry {
+  /** Goes up when copies of the library could no longer share handles. */
+  readonly version: number;
+  readonly pods: Map<string, OpenPod>;
+}
+
+const REGISTRY_VERSION = 1;
+const REGISTRY_SYMBOL: unique symbol = Symbol.for('everpod.registry') as never;
+
+function registry(): Registry {
+  const holder = globalThis as { [REGISTRY_SYMBOL]?: Registry };
+  holder[REGISTRY_SYMBOL] ??= { version: REGISTRY_VERSION, pods: new Map() };
+  return holder[REGISTRY_SYMBOL];
+}
+
+/** How a class of handles is opened. */
+export interface HandleKind<H extends object, V, K extends Key> {
+  /** Whether a handle that is open already will do. */
+  readonly accepts: (handle: object) => handle is H;
+  readonly name: string;
+  readonly meta: FolderMeta;
+  readonly make: (engine: PodEngine<V, K>) => H;
+  readonly system?: System;
+}
+
+/**
+ * Opens a folder, or gives back the handle that is open already.
+ *
+ * @throws {PodError} see `PersistentOrderedDict.open`
+ */
+export function openHandle<H extends object, V, K extends Key>(
+  path: string,
+  options: PodOptions<V, K>,
+  kind: HandleKind<H, V, K>,
+): { handle: H; engine: PodEngine<V, K> } {
+  const system = kind.system ?? nodeSystem;
+  const place = normalizePath(path);
+  checkOptions(place, options);
+  const open = findOpen(system, place);
+  if (open !== undefined && options.isolated !== true) {
+    requireSameOptions(place, open, options as PodOptions<never, Key>);
+    if (!kind.accepts(open.handle)) {
+      throw optionsError(
+        place,
+        'kind',
+        `conflicts: it is open as another class than ${kind.name}; close that handle first`,
+      );
+    }
+    open.engine.handles++;
+    if (options.syncAt !== undefined) open.engine.syncAt = options.syncAt;
+    if (options.syncEvery !== undefined) open.engine.syncEvery = options.syncEvery;
+    return { handle: open.handle, engine: open.engine as unknown as PodEngine<V, K> };
+  }
+  // Beside a handle that is open, memory of one's own can only be read from.
+  const effective: PodOptions<V, K> = open === undefined ? options : { ...options, mode: 'r' };
+  const engine = new PodEngine<V, K>(system, place, effective, kind.meta);
+  const handle = kind.make(engine);
+  if (options.isolated !== true) {
+    const { real, folder } = identify(system, place);
+    registry().pods.set(real, { engine: engine as unknown as PodEngine<never, Key>, handle, folder });
+  }
+  return { handle, engine };
+}
+
+/** Gives one handle back; the last one closes the folder. */
+export function releaseHandle<V, K extends Key>(engine: PodEngine<V, K>): void {
+  if (engine.closed) return;
+  if (engine.handles > 1) {
+    engine.handles--;
+    return;
+  }
+  try {
+    engine.close();
+  } finally {
+    if (engine.closed) {
+      for (const [real, open] of registry().pods) {
+        if ((open.engine as unknown) === engine) registry().pods.delete(real);
+      }
+    }
+  }
+}
+
+/** An absolute path; `~` is the home folder, as in the ancestor (checklist TP-009). */
+export function normalizePath(path: string): string {
+  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
+    throw new PodError('ERR_POD_OPTIONS', 'The path of a pod must be a string that is not empty.', {
+      info: { option: 'path' },
+    });
+  }
+  if (path === '~' || path.startsWith('~/')) return join(homedir(), path.slice(1));
+  return resolve(path);
+}
+
+/** Makes the folder for a copy; it must be missing or empty. */
+export function copyTarget(path: string, options: object): { fs: System['fs']; target: string } {
+  const target = normalizePath(path);
+  checkOptions(target, options);
+  const { fs } = nodeSystem;
+  makeEmptyFolder(fs, target);
+  return { fs, target };
+}
+
+function findOpen(system: System, place: string): OpenPod | undefined {
+  const { real, folder } = identify(system, place);
+  const open = registry().pods.get(real);
+  return open !== undefined && open.folder === folder && !open.engine.closed ? open : undefined;
+}
+
+/** The real path of a folder and what tells it from another one under the same path. */
+function identify({ fs }: System, place: string): { real: string; folder: string } {
+  try {
+    const stat = fs.stat(place);
+    if (stat !== undefined) return { real: fs.realpath(place), folder: `${stat.dev}:${stat.ino}` };
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+  }
+  return { real: place, folder: 'missing' };
+}
+
+function requireSameOptions(path: string, { engine }: OpenPod, options: PodOptions<never, Key>): void {
+  const { layout, durability } = engine;
+  const mode = engine.isWritable ? 'w' : 'r';
+  const checks: [name: string, now: unknown, asked: unknown][] = [
+    ['mode', mode, options.mode ?? 'w'],
+    ['gzipped', layout.gzip, options.gzipped ?? layout.gzip],
+    ['fileSize', layout.fileSize, options.fileSize ?? layout.fileSize],
+    ['durability', durability, options.durability ?? durability],
+  ];
+  for (const [name, now, asked] of checks) {
+    if (now !== asked)
+      throw optionsError(path, name, `conflicts: it is open with ${String(now)}, and ${String(asked)} was asked for`);
+  }
+  if (options.schema !== undefined && options.schema !== engine.schema) {
+    throw optionsError(path, 'schema', 'conflicts: it is open with another one');
+  }
+}
