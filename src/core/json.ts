@@ -121,10 +121,10 @@ function isPlainObject(value: object): boolean {
 function isForeignPrototype(prototype: unknown, name: 'Object' | 'Array'): boolean {
   if (typeof prototype !== 'object' || prototype === null) return false;
   if (!Object.hasOwn(prototype, 'constructor')) return false;
-  const { constructor } = prototype as { constructor: unknown };
-  if (typeof constructor !== 'function' || constructor.name !== name) return false;
+  const maker = (prototype as { constructor: unknown }).constructor;
+  if (typeof maker !== 'function' || maker.name !== name) return false;
   // Only the built-in constructors are native code; a user's `class Object {}` is not.
-  return Function.prototype.toString.call(constructor).includes('[native code]');
+  return Function.prototype.toString.call(maker).includes('[native code]');
 }
 
 /** Walks like `copy`, with a path, and says what stands in the way and where. */

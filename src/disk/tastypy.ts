@@ -31,6 +31,5 @@ export function encodeTastypyKey(key: Key): string {
 
 /** JSON text with everything beyond ASCII escaped, as Python's `json.dumps` does. */
 export function asciiJson(json: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: DEL and beyond are exactly what is meant.
   return json.replace(/[\x7f-\uffff]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

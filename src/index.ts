@@ -1,0 +1,18 @@
+/**
+ * The public surface of everpod: explicit exports, nothing else.
+ */
+export { PodError, type PodErrorCode, type PodErrorDetails } from './core/errors.ts';
+export type { Json } from './core/json.ts';
+export type { Key } from './core/key.ts';
+export type { Ending, RecoveryReport } from './disk/recovery.ts';
+export {
+  DEFAULT_FILE_SIZE,
+  DEFAULT_SYNC_AT,
+  DEFAULT_SYNC_EVERY,
+  type Durability,
+  type Entries,
+  type PodOptions,
+  type StandardResult,
+  type StandardSchema,
+} from './pod/options.ts';
+export { PersistentOrderedDict, PersistentOrderedDict as POD } from './pod/pod.ts';
