@@ -16,3 +16,13 @@ export {
   type StandardSchema,
 } from './pod/options.ts';
 export { PersistentOrderedDict, PersistentOrderedDict as POD } from './pod/pod.ts';
+export type { ResumeReport } from './tracker/resume.ts';
+export type { TrackerStats } from './tracker/stats.ts';
+export { NEW_TASK, type Task, type TaskError, type TaskRecord } from './tracker/task.ts';
+export {
+  type GateOptions,
+  type LoopOptions,
+  ProgressTracker,
+  ProgressTracker as Tracker,
+  type TrackerOptions,
+} from './tracker/tracker.ts';

@@ -265,6 +265,14 @@ export class Table<V, K extends Key> {
     return found;
   }
 
+  /**
+   * Gives an entry's object other members as one change. The object stays the same one, so its views stay attached; `members` are
+   * plain, and the members below that are the same objects as before keep their views too.
+   */
+  edit(entry: Entry<V, K>, members: object): void {
+    entry.assignMembers(members);
+  }
+
   /** Takes an entry out; its views are detached. */
   delete(entry: Entry<V, K>): void {
     this.owner.beforeChange();

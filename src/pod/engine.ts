@@ -6,6 +6,7 @@
  * folding) and in a transaction (nothing is appended at all). An error of the disk in the background is kept and met by the next
  * change, before that change is made.
  */
+import type { Clock } from '../core/clock.ts';
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
 import { Table, type TableOwner } from '../core/table.ts';
@@ -104,6 +105,10 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   get layout(): Layout {
     const { fileSize } = this.table;
     return { fileSize, gzip: this.#folder?.manifest.gzip ?? this.#read?.gzip ?? false };
+  }
+
+  get clock(): Clock {
+    return this.#system.clock;
   }
 
   get meta(): FolderMeta {

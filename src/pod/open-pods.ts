@@ -86,6 +86,14 @@ export function openHandle<H extends object, V, K extends Key>(
   return { handle, engine };
 }
 
+/** Lets a second handle share an engine; from now on opening the folder gives this one. */
+export function shareHandle<V, K extends Key>(engine: PodEngine<V, K>, handle: object): void {
+  engine.handles++;
+  for (const [real, open] of registry().pods) {
+    if ((open.engine as unknown) === engine) registry().pods.set(real, { ...open, handle });
+  }
+}
+
 /** Gives one handle back; the last one closes the folder. */
 export function releaseHandle<V, K extends Key>(engine: PodEngine<V, K>): void {
   if (engine.closed) return;

@@ -14,6 +14,9 @@ import { type Entries, type PodOptions, pairs } from './options.ts';
 /** Lets only this library make handles; `open` is the door. */
 export const HANDLE_DOOR: unique symbol = Symbol('everpod.handle');
 
+/** The engine under a handle, for classes that build on the pod; not exported from the package. */
+export let engineOf: <V, K extends Key>(pod: PersistentOrderedDict<V, K>) => PodEngine<V, K>;
+
 /**
  * An ordered `Map` of JSON values that lives in a folder. Change a nested value in place and it is saved.
  *
@@ -369,9 +372,8 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
     this.close();
   }
 
-  /** For classes that build on the pod. */
-  protected static engineOf<V, K extends Key>(pod: PersistentOrderedDict<V, K>): PodEngine<V, K> {
-    return pod.#engine;
+  static {
+    engineOf = (pod) => pod.#engine;
   }
 
   #require(key: K): Entry<V, K> {

@@ -1,0 +1,158 @@
+/**
+ * A task's record and the questions about it; pure.
+ *
+ * The names on disk are those of tastypy, so that its folders carry on: `_tries`, `_done`, `_aborted` (checklist TP-003, TP-111).
+ */
+import { PodError } from '../core/errors.ts';
+
+/** Why the last try of a task failed, or why it was aborted. */
+export interface TaskError {
+  /** The error's class, such as `TypeError`; `Aborted` for an abort with a reason of words. */
+  name: string;
+  message: string;
+  /** The error's `code`, where it has one. */
+  code?: string;
+  /** When. ISO 8601. */
+  at: string;
+  /** Which try it was, from 1. */
+  try: number;
+}
+
+/** What a tracker keeps about a task beside the user's own data. */
+export interface TaskRecord {
+  /** How often it was handed out. */
+  _tries: number;
+  _done: boolean;
+  _aborted: boolean;
+  _error?: TaskError;
+}
+
+/** A task: the user's data and the record. */
+export type Task<T> = T & TaskRecord;
+
+/** The record of a task that nobody has tried. */
+export const NEW_TASK: Readonly<TaskRecord> = Object.freeze({ _tries: 0, _done: false, _aborted: false });
+
+/** The record's properties; everything else is the user's. */
+export const RECORD_NAMES: readonly (keyof TaskRecord)[] = ['_tries', '_done', '_aborted', '_error'];
+
+// What is derived from a task, packed into one small integer, so that it costs nothing to keep for each entry.
+export const DONE = 1;
+export const ABORTED = 2;
+export const TRIED = 4;
+/** Not done, and the last thing that is known is an error. */
+export const FAILED = 8;
+/** Handed out, and no word of how it went: in flight when the process ended, or never marked. */
+export const UNFINISHED = 16;
+const TRIES_SHIFT = 5;
+const TRIES_MAX = 2 ** 25 - 1;
+
+/** Derives the packed state of any value; what is missing or of the wrong type counts as not there (rule 11). */
+export function stateOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  const { _tries, _done, _aborted, _error } = value as Partial<Record<keyof TaskRecord, unknown>>;
+  const tries = typeof _tries === 'number' && _tries > 0 ? Math.min(Math.floor(_tries), TRIES_MAX) : 0;
+  const done = _done === true;
+  const aborted = _aborted === true;
+  const hasError = typeof _error === 'object' && _error !== null;
+  let state = tries << TRIES_SHIFT;
+  if (done) state |= DONE;
+  if (aborted) state |= ABORTED;
+  if (tries > 0) state |= TRIED;
+  if (hasError && !done) state |= FAILED;
+  const failedTry = hasError ? (_error as Partial<TaskError>).try : 0;
+  if (tries > (typeof failedTry === 'number' ? failedTry : 0) && !done && !aborted) state |= UNFINISHED;
+  return state;
+}
+
+/** The tries in a packed state. */
+export function triesIn(state: number): number {
+  return state >>> TRIES_SHIFT;
+}
+
+/** Whether a packed state may still be tried; 0 tries allowed means no limit. */
+export function hasTriesLeft(state: number, maxTries: number): boolean {
+  return maxTries < 1 || triesIn(state) < maxTries;
+}
+
+/** Whether the task is to do (checklist TP-127): not done, tries left, and not aborted unless that is allowed. */
+export function isTodo(state: number, maxTries: number, allowAborted: boolean): boolean {
+  return (state & DONE) === 0 && hasTriesLeft(state, maxTries) && (allowAborted || (state & ABORTED) === 0);
+}
+
+/**
+ * A task from what a caller gives: an object, its record filled up where something is missing.
+ *
+ * @throws {PodError} `ERR_POD_VALUE` where it is no object, or a part of the record is of the wrong type
+ */
+export function toTask(data: unknown): unknown {
+  if (typeof data !== 'object' || data === null || Array.isArray(data)) {
+    throw new PodError(
+      'ERR_POD_VALUE',
+      'A task must be an object, as it holds _tries, _done and _aborted beside your data. Nothing was changed.',
+      {
+        at: '$',
+      },
+    );
+  }
+  const { _tries, _done, _aborted } = data as Partial<TaskRecord>;
+  requireType(
+    '_tries',
+    _tries,
+    _tries === undefined || (Number.isSafeInteger(_tries) && _tries >= 0),
+    'a whole number from 0',
+  );
+  requireType('_done', _done, _done === undefined || typeof _done === 'boolean', 'true or false');
+  requireType('_aborted', _aborted, _aborted === undefined || typeof _aborted === 'boolean', 'true or false');
+  if (_tries !== undefined && _done !== undefined && _aborted !== undefined) return data;
+  return { ...NEW_TASK, ...withoutUndefined(data) };
+}
+
+function requireType(name: string, value: unknown, right: boolean, what: string): void {
+  if (right) return;
+  throw new PodError(
+    'ERR_POD_VALUE',
+    `A task's ${name} must be ${what}, not ${JSON.stringify(value)}. Nothing was changed.`,
+    {
+      at: `$.${name}`,
+    },
+  );
+}
+
+/** JSON drops undefined properties, so they must not hide the defaults. */
+function withoutUndefined(data: object): object {
+  return Object.fromEntries(Object.entries(data).filter(([, value]) => value !== undefined));
+}
+
+/** What is kept of an error, or of anything else that was thrown. */
+export function toTaskError(error: unknown, at: string, tryNumber: number, fallbackName: string): TaskError {
+  const { name, message, code } = describe(error, fallbackName);
+  return { name, message, ...(code !== undefined && { code }), at, try: tryNumber };
+}
+
+function describe(error: unknown, fallbackName: string): { name: string; message: string; code?: string | undefined } {
+  if (typeof error !== 'object' || error === null)
+    return { name: fallbackName, message: error === undefined ? '' : String(error) };
+  const { name, message, code, cause } = error as {
+    name?: unknown;
+    message?: unknown;
+    code?: unknown;
+    cause?: unknown;
+  };
+  // fetch says only "fetch failed"; what happened is in the cause.
+  const inner = typeof cause === 'object' && cause !== null ? (cause as { code?: unknown }).code : undefined;
+  const known = typeof code === 'string' || typeof code === 'number' ? code : inner;
+  return {
+    name: typeof name === 'string' && name !== '' ? name : fallbackName,
+    message: typeof message === 'string' ? message : safeText(error),
+    code: typeof known === 'string' || typeof known === 'number' ? String(known) : undefined,
+  };
+}
+
+function safeText(value: object): string {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
+}

@@ -1,0 +1,701 @@
+/**
+ * `ProgressTracker`: a pod of tasks with tries, done and aborted, whose `tryKeys()` drives a crawl or a batch.
+ */
+import { PodError } from '../core/errors.ts';
+import { copyJson } from '../core/json.ts';
+import type { Key } from '../core/key.ts';
+import type { Entry } from '../core/table.ts';
+import type { PodEngine } from '../pod/engine.ts';
+import { openHandle, shareHandle } from '../pod/open-pods.ts';
+import { type Entries, optionsError, type PodOptions, pairs, type StandardSchema } from '../pod/options.ts';
+import { applyInit, engineOf, HANDLE_DOOR, PersistentOrderedDict } from '../pod/pod.ts';
+import { LISTED_KEYS_MAX, type ResumeReport, whyNothingLeft } from './resume.ts';
+import type { SlotSet } from './slot-set.ts';
+import { estimate, RateMeter, type TrackerStats } from './stats.ts';
+import {
+  ABORTED,
+  DONE,
+  isTodo,
+  NEW_TASK,
+  RECORD_NAMES,
+  type Task,
+  type TaskRecord,
+  toTask,
+  toTaskError,
+  triesIn,
+} from './task.ts';
+import { TaskIndex } from './task-index.ts';
+
+/** How a tracker is opened: as a pod, and with a limit of tries. */
+export interface TrackerOptions<T extends object, K extends Key>
+  extends Omit<PodOptions<Task<T>, K>, 'init' | 'schema'> {
+  /** How often a task is handed out at most; 0 means no limit. Kept on disk; default: as on disk, else 0. */
+  maxTries?: number | undefined;
+  /** Merged in with `update()` after loading. */
+  init?: Entries<Partial<Task<T>>, K> | undefined;
+  /** Checks the user's part of each task, without `_tries`, `_done`, `_aborted` and `_error`. */
+  schema?: StandardSchema<T> | undefined;
+}
+
+/** Which tasks count as to do. */
+export interface GateOptions {
+  /** Aborted tasks too. Default false. */
+  allowAborted?: boolean | undefined;
+}
+
+/** Which tasks are handed out, and for how long. */
+export interface LoopOptions extends GateOptions {
+  /** End after this many. */
+  limit?: number | undefined;
+  /** End when it is aborted. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * The pod's class without its static side: a tracker opens with other options and gives back another type, which TypeScript does not
+ * allow for a static method of the same name.
+ */
+const TrackerBase: new <V, K extends Key>(
+  door: typeof HANDLE_DOOR,
+  engine: PodEngine<V, K>,
+) => PersistentOrderedDict<V, K> = PersistentOrderedDict;
+
+/**
+ * A pod of tasks. Each value holds the user's data and `_tries`, `_done`, `_aborted`, and `_error` once a try failed. Counters and the
+ * index of what is left to do are derived from the entries whenever one changes, so editing a task by hand keeps them right.
+ *
+ * @typeParam T the user's data in each task
+ * @typeParam K the keys
+ *
+ * @example
+ * const tasks = ProgressTracker.open('crawl.pod', { maxTries: 3 });
+ * tasks.addIfAbsent('https://a.example/');
+ * for (const url of tasks.tryKeys()) {
+ *   try {
+ *     tasks.addManyIfAbsent(await linksOf(url)); // visited in this same loop
+ *     tasks.markDone(url);
+ *   } catch (error) {
+ *     tasks.fail(url, error);
+ *   }
+ * }
+ * tasks.close();
+ */
+// biome-ignore lint/complexity/noBannedTypes: {} is "no data of one's own", which is what a plain crawl has.
+export class ProgressTracker<T extends object = {}, K extends Key = string> extends TrackerBase<Task<T>, K> {
+  readonly #engine: PodEngine<Task<T>, K>;
+  readonly #index: TaskIndex<Task<T>, K>;
+  readonly #rates: RateMeter;
+  /** How the last run ended and what it left, as found when the tracker was opened. */
+  readonly resume: ResumeReport<K>;
+
+  /** Trackers are made by `open`. */
+  constructor(door: typeof HANDLE_DOOR, engine: PodEngine<Task<T>, K>) {
+    super(door, engine);
+    this.#engine = engine;
+    this.#index = new TaskIndex(engine.table, engine.meta.maxTries ?? 0);
+    this.#rates = new RateMeter(engine.clock);
+    this.#rates.sample(this.#index.done.size, engine.table.size);
+    this.resume = this.#resumeReport();
+  }
+
+  /**
+   * Opens a tracker, creating it where there is none. See `PersistentOrderedDict.open` for what is shared and what is thrown.
+   *
+   * @throws {PodError} also `ERR_POD_OPTIONS` where the folder holds values that are no tasks; `convertToTracker()` makes them so
+   *
+   * @example
+   * const tasks = ProgressTracker.open<{ depth: number }>('crawl.pod', { maxTries: 3 });
+   */
+  // biome-ignore lint/complexity/noBannedTypes: as above.
+  static open<T extends object = {}, K extends Key = string>(
+    path: string,
+    options: TrackerOptions<T, K> = {},
+  ): ProgressTracker<T, K> {
+    const { init, maxTries, schema, ...rest } = options;
+    const podOptions: PodOptions<Task<T>, K> & { maxTries?: number | undefined } = {
+      ...rest,
+      ...(maxTries !== undefined && { maxTries }),
+      ...(schema !== undefined && { schema: taskSchema(schema) }),
+    };
+    const { handle } = openHandle<ProgressTracker<T, K>, Task<T>, K>(path, podOptions, {
+      name: 'ProgressTracker',
+      meta: { tracker: true, maxTries: maxTries ?? 0 },
+      accepts: (other): other is ProgressTracker<T, K> => other instanceof ProgressTracker,
+      make: (engine) => {
+        requireTasks(engine);
+        return new ProgressTracker(HANDLE_DOOR, engine);
+      },
+    });
+    if (maxTries !== undefined && maxTries !== handle.maxTries) handle.#setMaxTries(maxTries);
+    applyInit(handle, init as Entries<Task<T>, K> | undefined);
+    return handle;
+  }
+
+  /** How often a task is handed out at most; 0 means no limit. Setting it is durable at once. */
+  get maxTries(): number {
+    return this.#index.maxTries;
+  }
+
+  set maxTries(tries: number) {
+    if (!Number.isSafeInteger(tries) || tries < 0)
+      throw optionsError(this.path, 'maxTries', 'must be a whole number from 0');
+    this.#engine.requireWritable();
+    this.#setMaxTries(tries);
+  }
+
+  // ---- Adding.
+
+  /**
+   * Adds a task that nobody has tried, at the end.
+   *
+   * @throws {PodError} `ERR_POD_DUPLICATE_KEY`; `ERR_POD_VALUE` where `data` is no object of JSON
+   */
+  add(key: K, data?: T): void {
+    if (this.addIfAbsent(key, data)) return;
+    throw new PodError('ERR_POD_DUPLICATE_KEY', `${this.path}: the task ${JSON.stringify(key)} is there already.`, {
+      path: this.path,
+      key,
+    });
+  }
+
+  /** Adds a task unless it is there. Returns whether it was added. */
+  addIfAbsent(key: K, data?: T): boolean {
+    this.#engine.requireWritable();
+    if (this.#engine.table.find(key) !== undefined) return false;
+    this.set(key, (data ?? {}) as Task<T>);
+    return true;
+  }
+
+  /** Adds tasks one by one. What was added before a key that is there already stays; see `add`. */
+  addMany(keys: Iterable<K>): void {
+    for (const key of keys) this.add(key);
+  }
+
+  /** Adds those that are not there. Returns how many were added. */
+  addManyIfAbsent(keys: Iterable<K>): number {
+    let added = 0;
+    for (const key of keys) if (this.addIfAbsent(key)) added++;
+    return added;
+  }
+
+  /**
+   * Sets a task's whole value; what the record lacks is filled up.
+   *
+   * @throws {PodError} `ERR_POD_VALUE` where it is no object, or a part of the record is of the wrong type; and as in the pod
+   */
+  override set(key: K, value: Task<T>): this {
+    super.set(key, toTask(value) as Task<T>);
+    this.#rates.sample(this.#index.done.size, this.size);
+    return this;
+  }
+
+  /** Merges data into tasks, adding those that are not there; from left to right, so that the rightmost wins. */
+  override update(...sources: Entries<Task<T>, K>[]): void {
+    this.#engine.requireWritable();
+    for (const source of sources) {
+      for (const [key, data] of pairs(source)) this.#merge(key, data);
+    }
+  }
+
+  // ---- The record of one task.
+
+  /**
+   * Marks a task as done, with more data if given. Its `_error` is dropped. Doing it again changes nothing.
+   *
+   * @throws {PodError} `ERR_POD_UNKNOWN_KEY`
+   */
+  markDone(key: K, data?: Partial<T>): void {
+    const entry = this.#require(key);
+    const record = copyJson({ ...data, _done: true }) as unknown as TaskRecord;
+    this.#change(entry, (task) => {
+      Object.assign(task, record);
+      delete task._error;
+    });
+  }
+
+  /** Marks a task as not done. */
+  markNotDone(key: K): void {
+    this.#change(this.#require(key), (task) => {
+      task._done = false;
+    });
+  }
+
+  /** Whether a task is done; false for a key that is not there. */
+  done(key: K): boolean {
+    this.#engine.requireOpen();
+    return (this.#state(key) & DONE) !== 0;
+  }
+
+  /** Sets a task aside: it is not handed out any more. The reason, an error or words, is kept as its `_error`. */
+  abort(key: K, reason?: unknown): void {
+    this.#change(this.#require(key), (task) => {
+      task._aborted = true;
+      if (reason !== undefined) task._error = toTaskError(reason, this.#now(), task._tries, 'Aborted');
+    });
+  }
+
+  /** Puts an aborted task back. */
+  unabort(key: K): void {
+    this.#change(this.#require(key), (task) => {
+      task._aborted = false;
+      if (task._error?.name === 'Aborted') delete task._error;
+    });
+  }
+
+  /** Whether a task is aborted. */
+  aborted(key: K): boolean {
+    return (this.#require(key, false).state & ABORTED) !== 0;
+  }
+
+  /** Remembers why a try failed: the error's name, message and code, when, and which try. The try stays counted. */
+  fail(key: K, error: unknown): void {
+    this.#change(this.#require(key), (task) => {
+      task._error = toTaskError(error, this.#now(), task._tries, 'Error');
+    });
+  }
+
+  /** How often a task was handed out. */
+  tries(key: K): number {
+    return triesIn(this.#require(key, false).state);
+  }
+
+  incrementTries(key: K): void {
+    this.#setTries(key, (tries) => tries + 1);
+  }
+
+  /** Takes one try back; never below zero. */
+  decrementTries(key: K): void {
+    this.#setTries(key, (tries) => Math.max(0, tries - 1));
+  }
+
+  resetTries(key: K): void {
+    this.#setTries(key, () => 0);
+  }
+
+  // ---- Gates.
+
+  /**
+   * Whether a task is to do: not done, with tries left, and not aborted (unless `allowAborted`). Changes nothing.
+   *
+   * @throws {PodError} `ERR_POD_UNKNOWN_KEY`
+   */
+  shouldDo(key: K, { allowAborted = false }: GateOptions = {}): boolean {
+    return isTodo(this.#require(key, false).state, this.maxTries, allowAborted);
+  }
+
+  /** As `shouldDo`, adding the task first where it is not there. */
+  shouldDoAdd(key: K, options?: GateOptions): boolean {
+    this.addIfAbsent(key);
+    return this.shouldDo(key, options);
+  }
+
+  /** As `shouldDo`; when it is so, the try is counted, and appended before this returns. */
+  shouldTry(key: K, options?: GateOptions): boolean {
+    if (!this.shouldDo(key, options)) return false;
+    this.#claim(this.#require(key));
+    return true;
+  }
+
+  /** As `shouldTry`, adding the task first where it is not there. */
+  shouldTryAdd(key: K, options?: GateOptions): boolean {
+    this.addIfAbsent(key);
+    return this.shouldTry(key, options);
+  }
+
+  // ---- Loops. All are live and in order: what the loop itself adds is visited. A task is visited once in a pass.
+
+  /** Keys of what is to do when they are reached. */
+  *todoKeys(options?: LoopOptions): IterableIterator<K> {
+    for (const entry of this.#todo(options)) yield entry.key;
+  }
+
+  *todoItems(options?: LoopOptions): IterableIterator<[K, Task<T>]> {
+    for (const entry of this.#todo(options)) yield [entry.key, entry.value];
+  }
+
+  *todoValues(options?: LoopOptions): IterableIterator<Task<T>> {
+    for (const entry of this.#todo(options)) yield entry.value;
+  }
+
+  /**
+   * Hands out what is to do, counting each try before it yields; at every level but `exit` the count is in the log by then, so a
+   * task that kills the process is known to have been tried. A failed task comes again in the next pass, until its tries are used up.
+   * Finding the next one costs the same with ten million done tasks before it as with none.
+   *
+   * @throws {PodError} `ERR_POD_READONLY`, `ERR_POD_CLOSED`; `ERR_POD_DISK` where the claim could not be appended
+   *
+   * @example
+   * for (const url of tasks.tryKeys({ limit: 100 })) await work(url);
+   */
+  *tryKeys(options?: LoopOptions): IterableIterator<K> {
+    for (const entry of this.#tries(options)) yield entry.key;
+  }
+
+  *tryItems(options?: LoopOptions): IterableIterator<[K, Task<T>]> {
+    for (const entry of this.#tries(options)) yield [entry.key, entry.value];
+  }
+
+  *tryValues(options?: LoopOptions): IterableIterator<Task<T>> {
+    for (const entry of this.#tries(options)) yield entry.value;
+  }
+
+  *abortedKeys(): IterableIterator<K> {
+    for (const entry of this.#members(this.#index.aborted)) yield entry.key;
+  }
+
+  *abortedItems(): IterableIterator<[K, Task<T>]> {
+    for (const entry of this.#members(this.#index.aborted)) yield [entry.key, entry.value];
+  }
+
+  *abortedValues(): IterableIterator<Task<T>> {
+    for (const entry of this.#members(this.#index.aborted)) yield entry.value;
+  }
+
+  *doneKeys(): IterableIterator<K> {
+    for (const entry of this.#members(this.#index.done)) yield entry.key;
+  }
+
+  *doneItems(): IterableIterator<[K, Task<T>]> {
+    for (const entry of this.#members(this.#index.done)) yield [entry.key, entry.value];
+  }
+
+  *doneValues(): IterableIterator<Task<T>> {
+    for (const entry of this.#members(this.#index.done)) yield entry.value;
+  }
+
+  /** Tasks that are not done and have an `_error`: failed ones, and those aborted with a reason. */
+  *failedKeys(): IterableIterator<K> {
+    for (const entry of this.#members(this.#index.failed)) yield entry.key;
+  }
+
+  *failedItems(): IterableIterator<[K, Task<T>]> {
+    for (const entry of this.#members(this.#index.failed)) yield [entry.key, entry.value];
+  }
+
+  // ---- Counts. All of them cost the same at any size.
+
+  numDone(): number {
+    return this.#index.done.size;
+  }
+
+  /** Tasks that were handed out at least once. */
+  numTried(): number {
+    return this.#index.tried;
+  }
+
+  numAborted(): number {
+    return this.#index.aborted.size;
+  }
+
+  /** What `todoKeys()` would yield now. */
+  numTodo(): number {
+    return this.#index.todo.size;
+  }
+
+  numNotDone(): number {
+    return this.size - this.numDone();
+  }
+
+  numNotTried(): number {
+    return this.size - this.numTried();
+  }
+
+  numNotAborted(): number {
+    return this.size - this.numAborted();
+  }
+
+  fractionDone(): number {
+    return this.#fraction(this.numDone());
+  }
+
+  fractionTried(): number {
+    return this.#fraction(this.numTried());
+  }
+
+  fractionAborted(): number {
+    return this.#fraction(this.numAborted());
+  }
+
+  fractionTodo(): number {
+    return this.#fraction(this.numTodo());
+  }
+
+  fractionNotDone(): number {
+    return this.#fraction(this.numNotDone());
+  }
+
+  fractionNotTried(): number {
+    return this.#fraction(this.numNotTried());
+  }
+
+  fractionNotAborted(): number {
+    return this.#fraction(this.numNotAborted());
+  }
+
+  /** As a text, such as `66.67 %`. */
+  percentDone(decimals: number = 2): string {
+    return percent(this.fractionDone(), decimals);
+  }
+
+  percentTried(decimals: number = 2): string {
+    return percent(this.fractionTried(), decimals);
+  }
+
+  percentAborted(decimals: number = 2): string {
+    return percent(this.fractionAborted(), decimals);
+  }
+
+  percentTodo(decimals: number = 2): string {
+    return percent(this.fractionTodo(), decimals);
+  }
+
+  percentNotDone(decimals: number = 2): string {
+    return percent(this.fractionNotDone(), decimals);
+  }
+
+  percentNotTried(decimals: number = 2): string {
+    return percent(this.fractionNotTried(), decimals);
+  }
+
+  percentNotAborted(decimals: number = 2): string {
+    return percent(this.fractionNotAborted(), decimals);
+  }
+
+  /** All counts, the rates of this run, and how much longer it takes. */
+  stats(): TrackerStats {
+    const index = this.#index;
+    const todo = index.todo.size;
+    const rates = this.#rates.rates(index.done.size, this.size);
+    return {
+      total: this.size,
+      done: index.done.size,
+      aborted: index.aborted.size,
+      todo,
+      tried: index.tried,
+      tries: index.tries,
+      failed: index.failed.size,
+      exhausted: index.exhausted,
+      donePerMinute: rates?.donePerMinute,
+      addedPerMinute: rates?.addedPerMinute,
+      etaMs: rates === undefined ? undefined : estimate(todo, rates.donePerMinute, rates.addedPerMinute),
+    };
+  }
+
+  // ---- Inside.
+
+  #setMaxTries(maxTries: number): void {
+    if (maxTries === this.#index.maxTries) return;
+    if (this.isWritable) this.#engine.setMeta({ maxTries });
+    this.#index.maxTries = maxTries;
+  }
+
+  #require(key: K, toChange: boolean = true): Entry<Task<T>, K> {
+    if (toChange) this.#engine.requireWritable();
+    else this.#engine.requireOpen();
+    const entry = this.#engine.table.find(key);
+    if (entry !== undefined) return entry;
+    throw new PodError('ERR_POD_UNKNOWN_KEY', `${this.path}: there is no task ${JSON.stringify(key)}. Add it first.`, {
+      path: this.path,
+      key,
+    });
+  }
+
+  #state(key: K): number {
+    return this.#engine.table.find(key)?.state ?? 0;
+  }
+
+  /** Changes a task's record as one step: one record in the log, and one fsync at level `power`. */
+  #change(entry: Entry<Task<T>, K>, change: (task: TaskRecord) => void): void {
+    const plain = entry.plain as unknown as TaskRecord;
+    const record = { ...plain };
+    change(record);
+    this.#engine.table.edit(entry, record);
+    this.#rates.sample(this.#index.done.size, this.size);
+  }
+
+  #merge(key: K, data: Partial<Task<T>>): void {
+    const entry = this.#engine.table.find(key);
+    if (entry === undefined) {
+      this.set(key, data as Task<T>);
+      return;
+    }
+    const merged = toTask({ ...(entry.plain as object), ...(toTask(data) && data) });
+    this.#engine.table.edit(entry, copyJson(merged) as object);
+  }
+
+  #setTries(key: K, next: (tries: number) => number): void {
+    const entry = this.#require(key);
+    this.#change(entry, (task) => {
+      task._tries = next(triesIn(entry.state));
+    });
+  }
+
+  /** Counts a try and appends it: the claim is safe from the death of the process before anybody works on the task. */
+  #claim(entry: Entry<Task<T>, K>): void {
+    this.#change(entry, (task) => {
+      task._tries = triesIn(entry.state) + 1;
+    });
+    this.#engine.appendNow();
+  }
+
+  *#todo({
+    allowAborted = false,
+    limit = Number.POSITIVE_INFINITY,
+    signal,
+  }: LoopOptions = {}): Generator<Entry<Task<T>, K>, void, undefined> {
+    this.#engine.requireOpen();
+    const cursor = this.#engine.table.cursor((slot) => this.#index.nextTodo(slot, allowAborted));
+    for (let count = 0; count < limit && signal?.aborted !== true; count++) {
+      const entry = cursor.next();
+      if (entry === undefined) return;
+      yield entry;
+      this.#engine.requireOpen();
+    }
+  }
+
+  *#tries(options?: LoopOptions): Generator<Entry<Task<T>, K>, void, undefined> {
+    this.#engine.requireWritable();
+    for (const entry of this.#todo(options)) {
+      this.#claim(entry);
+      yield entry;
+    }
+  }
+
+  *#members(set: SlotSet): Generator<Entry<Task<T>, K>, void, undefined> {
+    this.#engine.requireOpen();
+    const cursor = this.#engine.table.cursor((slot) => set.next(slot));
+    for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
+      yield entry;
+      this.#engine.requireOpen();
+    }
+  }
+
+  #fraction(count: number): number {
+    return this.size === 0 ? 0 : count / this.size;
+  }
+
+  #now(): string {
+    return new Date(this.#engine.clock.now()).toISOString();
+  }
+
+  #resumeReport(): ResumeReport<K> {
+    const { ended, how, previous, lastWrite, replayed, durationMs } = this.recovery;
+    const index = this.#index;
+    const counts = {
+      total: this.size,
+      done: index.done.size,
+      aborted: index.aborted.size,
+      failed: index.failed.size,
+      todo: index.todo.size,
+      exhausted: index.exhausted,
+    };
+    const unfinishedKeys: K[] = [];
+    for (const entry of this.#members(index.unfinished)) {
+      if (unfinishedKeys.length === LISTED_KEYS_MAX) break;
+      unfinishedKeys.push(entry.key);
+    }
+    return {
+      ended,
+      how,
+      previous,
+      lastWrite,
+      ...counts,
+      unfinished: index.unfinished.size,
+      unfinishedKeys,
+      replayed,
+      durationMs,
+      nothingLeft: whyNothingLeft({ ...counts, maxTries: index.maxTries }),
+    };
+  }
+}
+
+declare module '../pod/pod.ts' {
+  interface PersistentOrderedDict<V, K extends Key> {
+    /**
+     * Makes this pod a tracker: every value becomes a task that nobody has tried. An object keeps its properties, and a record it has
+     * already; anything else becomes `{ val: value }`. The pod's handle goes on working on the same entries; close both.
+     *
+     * @throws {PodError} `ERR_POD_READONLY`, `ERR_POD_CLOSED`; `ERR_POD_VALUE` where an object has a record of the wrong type: nothing was
+     * changed
+     */
+    // biome-ignore lint/complexity/noBannedTypes: as in ProgressTracker.
+    convertToTracker<T extends object = {}>(options?: { maxTries?: number | undefined }): ProgressTracker<T, K>;
+  }
+}
+
+/** Installed from here, because a tracker builds on the pod and the pod must not know of it. */
+PersistentOrderedDict.prototype.convertToTracker = function convertToTracker<T extends object, V, K extends Key>(
+  this: PersistentOrderedDict<V, K>,
+  { maxTries }: { maxTries?: number | undefined } = {},
+): ProgressTracker<T, K> {
+  if (this instanceof ProgressTracker) return this as ProgressTracker<T, K>;
+  const engine = engineOf(this) as unknown as PodEngine<Task<T>, K>;
+  engine.requireWritable();
+  if (maxTries !== undefined && (!Number.isSafeInteger(maxTries) || maxTries < 0)) {
+    throw optionsError(engine.path, 'maxTries', 'must be a whole number from 0');
+  }
+  engine.transaction(() => {
+    for (const entry of engine.table.entries()) {
+      const value: unknown = entry.plain;
+      const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+      const task = toTask(isObject ? value : { val: value }) as object;
+      if (task !== value) engine.table.edit(entry, copyJson({ ...task }) as object);
+    }
+  });
+  engine.sync();
+  engine.setMeta({ tracker: true, maxTries: maxTries ?? 0 });
+  const tracker = new ProgressTracker<T, K>(HANDLE_DOOR, engine);
+  shareHandle(engine, tracker);
+  return tracker;
+};
+
+/** A folder that was never a tracker's may be one all the same (tastypy's have no manifest); what is no task is refused. */
+function requireTasks<T extends object, K extends Key>(engine: PodEngine<Task<T>, K>): void {
+  if (engine.meta.tracker === true) return;
+  try {
+    for (const entry of engine.table.entries()) {
+      const value: unknown = entry.peek();
+      if (toTask(value) !== value) throw new PodError('ERR_POD_VALUE', 'The record is not complete.');
+    }
+    if (engine.isWritable) engine.setMeta({ tracker: true, maxTries: engine.meta.maxTries ?? 0 });
+  } catch (error) {
+    engine.close();
+    if (!(error instanceof PodError) || error.code !== 'ERR_POD_VALUE') throw error;
+    throw new PodError(
+      'ERR_POD_OPTIONS',
+      `${engine.path} holds values that are no tasks. Open it with POD.open and call convertToTracker() once.`,
+      { path: engine.path, cause: error, info: { option: 'kind' } },
+    );
+  }
+}
+
+const taskSchemas = new WeakMap<object, StandardSchema<never>>();
+
+/** A schema for the user's part as one for the whole task; the same one each time, so that opening again does not conflict. */
+function taskSchema<T extends object>(schema: StandardSchema<T>): StandardSchema<Task<T>> {
+  const known = taskSchemas.get(schema);
+  if (known !== undefined) return known;
+  const whole: StandardSchema<Task<T>> = {
+    '~standard': {
+      version: 1,
+      vendor: 'everpod',
+      validate: (value) => {
+        const record: Record<string, unknown> = { ...NEW_TASK };
+        const data: Record<string, unknown> = {};
+        for (const [name, member] of Object.entries(value as object)) {
+          const isRecord = (RECORD_NAMES as readonly string[]).includes(name);
+          (isRecord ? record : data)[name] = member;
+        }
+        const result = schema['~standard'].validate(data);
+        if (result instanceof Promise) return result as Promise<never>;
+        return result.issues === undefined ? { value: { ...(result.value as object), ...record } as Task<T> } : result;
+      },
+    },
+  };
+  taskSchemas.set(schema, whole as unknown as StandardSchema<never>);
+  return whole;
+}
+
+function percent(fraction: number, decimals: number): string {
+  return `${(fraction * 100).toFixed(decimals)} %`;
+}
