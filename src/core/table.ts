@@ -267,10 +267,17 @@ export class Table<V, K extends Key> {
 
   /**
    * Gives an entry's object other members as one change. The object stays the same one, so its views stay attached; `members` are
-   * plain, and the members below that are the same objects as before keep their views too.
+   * plain, and the members below that are the same objects as before keep their views too. Any other value is replaced.
    */
   edit(entry: Entry<V, K>, members: object): void {
-    entry.assignMembers(members);
+    const { plain } = entry;
+    if (typeof plain === 'object' && plain !== null && !Array.isArray(plain)) {
+      entry.assignMembers(members);
+      return;
+    }
+    this.entryWillChange(entry);
+    entry.replace(members);
+    this.entryDidChange(entry);
   }
 
   /** Takes an entry out; its views are detached. */

@@ -7,7 +7,7 @@ import { Buffer } from 'node:buffer';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { PodError } from '../core/errors.ts';
-import { disk, readRange } from './files.ts';
+import { disk, readFile, readRange } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import {
   type ClosingKind,
@@ -124,6 +124,63 @@ export function isUnchangedAt(fs: FileSystem, folder: string, segment: number, p
 
 /** Lines that end a batch, and headers, are shorter than this. */
 const CLOSING_LINE_BYTES_MAX = 256;
+
+/** A record as `salvageSegment` gives it out. */
+export type SalvagedRecord =
+  | { readonly s: number; readonly operation: 'clear' }
+  | {
+      readonly s: number;
+      readonly operation: 'set' | 'del';
+      readonly shard: number;
+      readonly key: string;
+      readonly value: string;
+    };
+
+/**
+ * Reads what is intact in a damaged segment: every line that is valid behind the line before it, up to the last one that closes a batch.
+ * Only for repairing; nothing here decides what counts.
+ */
+export function salvageSegment(
+  fs: FileSystem,
+  folder: string,
+  segment: number,
+): { records: SalvagedRecord[]; lostLines: number } {
+  const bytes = readFile(fs, folder, segmentName(segment)) ?? Buffer.alloc(0);
+  const records: SalvagedRecord[] = [];
+  let batch: SalvagedRecord[] = [];
+  let count = 0;
+  let lostLines = 0;
+  let previous = 0;
+  for (let start = 0; start < bytes.length; ) {
+    const newline = bytes.indexOf(NEWLINE, start);
+    const end = newline < 0 ? bytes.length : newline;
+    const claimed = claimedCrc(bytes, start, end);
+    const valid = newline >= 0 && claimed >= 0 && crc32(bytes.subarray(start + JSON_OFFSET, end), previous) === claimed;
+    const data = valid ? parseData(bytes, start + JSON_OFFSET, end) : undefined;
+    const control =
+      valid && data === undefined ? parseControl(bytes.toString('utf8', start + JSON_OFFSET, end)) : undefined;
+    if (data !== undefined) {
+      const { s, operation, shard, keyStart, keyEnd, valueStart } = data;
+      const value = operation === 'set' ? bytes.toString('utf8', valueStart, end - 1) : '';
+      batch.push({ s, operation, shard, key: bytes.toString('utf8', keyStart, keyEnd), value });
+      count++;
+    } else if (control !== undefined && 'y' in control) {
+      // A batch that lost a line is not whole, but each of its lines is what was written: better kept than lost.
+      if (control.c !== count) lostLines += Math.max(0, control.c - count);
+      records.push(...batch);
+      batch = [];
+      count = 0;
+    } else if (control !== undefined) {
+      if (control.o === 'clear') batch.push({ s: control.s, operation: 'clear' });
+      count++;
+    } else if (start > 0) {
+      lostLines++;
+    }
+    previous = claimed < 0 ? previous : claimed;
+    start = end + 1;
+  }
+  return { records, lostLines };
+}
 
 class Scan {
   readonly #fs: FileSystem;

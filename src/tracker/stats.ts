@@ -60,8 +60,10 @@ export class RateMeter {
   rates(done: number, total: number): { donePerMinute: number; addedPerMinute: number } | undefined {
     const [first] = this.#samples;
     if (first === undefined) return undefined;
-    const minutes = (this.#clock.monotonic() - first.atMs) / 60_000;
-    if (minutes <= 0) return undefined;
+    const elapsedMs = this.#clock.monotonic() - first.atMs;
+    // Rates over less than a sample's time say nothing.
+    if (elapsedMs < SAMPLE_EVERY_MS) return undefined;
+    const minutes = elapsedMs / 60_000;
     return { donePerMinute: (done - first.done) / minutes, addedPerMinute: (total - first.total) / minutes };
   }
 }

@@ -519,8 +519,9 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
       this.set(key, data as Task<T>);
       return;
     }
-    const merged = toTask({ ...(entry.plain as object), ...(toTask(data) && data) });
-    this.#engine.table.edit(entry, copyJson(merged) as object);
+    toTask(data);
+    const members = copyJson(data) as object;
+    this.#engine.table.edit(entry, { ...NEW_TASK, ...(entry.plain as object), ...members });
   }
 
   #setTries(key: K, next: (tries: number) => number): void {

@@ -1,0 +1,58 @@
+/**
+ * One command line of `everpod`, from its words to its exit code.
+ *
+ * Exit codes: 0 all is well, 1 the answer is no (damage found, nothing to accept), 2 the command could not be carried out.
+ */
+import { parseArgs } from 'node:util';
+import { PodError } from '../core/errors.ts';
+import { COMMANDS, type Output } from './commands.ts';
+
+const HELP = `Usage: everpod COMMAND PATH [options]
+
+Commands:
+  verify PATH                 read everything and check it
+  accept PATH                 take over what was edited in the shard files by hand
+  repair PATH                 salvage every line that can be read; the rest goes into PATH/quarantine
+  export PATH                 write every entry to standard output, one JSON array [key, value] a line
+  export PATH --tastypy DIR   write the folder DIR in the format of tastypy
+
+Options:
+  --json                      answer in JSON
+  --help                      this text
+
+Example:
+  everpod verify crawl.pod
+`;
+
+/** Runs one command line. Returns the exit code. */
+export function run(args: readonly string[], output: Output): number {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' }, tastypy: { type: 'string' } },
+    });
+    const [name, path, ...rest] = positionals;
+    if (values.help === true || name === undefined) {
+      output.out(HELP);
+      return values.help === true ? 0 : 2;
+    }
+    const command = COMMANDS.get(name);
+    if (command === undefined || path === undefined || rest.length > 0) {
+      const why = command === undefined ? `there is no command ${name}` : 'it takes one path';
+      output.err(`everpod: ${why}\n\n${HELP}`);
+      return 2;
+    }
+    return command({ path, json: values.json ?? false, tastypy: values.tastypy }, output);
+  } catch (error) {
+    if (error instanceof PodError) {
+      output.err(`everpod: ${error.code}: ${error.message}\n`);
+      return error.code === 'ERR_POD_CORRUPT' ? 1 : 2;
+    }
+    if (error instanceof TypeError && 'code' in error) {
+      output.err(`everpod: ${error.message}\n\n${HELP}`);
+      return 2;
+    }
+    throw error;
+  }
+}
