@@ -1,14 +1,15 @@
 import { defineConfig } from 'vitest/config';
 
-const long = process.env.EVERPOD_TEST_SIZE === 'long';
+/** `small` for `npm test`, `ci` for `npm run check`, `long` for `npm run test:long`. */
+const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
 const reportFile = process.env.EVERPOD_TEST_REPORT;
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
-    testTimeout: long ? 3_600_000 : 30_000,
-    hookTimeout: long ? 600_000 : 30_000,
+    testTimeout: size === 'small' ? 60_000 : 7_200_000,
+    hookTimeout: size === 'small' ? 60_000 : 600_000,
     reporters: reportFile === undefined ? ['default'] : ['default', ['json', { outputFile: reportFile }]],
     coverage: {
       provider: 'v8',

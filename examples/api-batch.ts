@@ -55,10 +55,9 @@ async function answer(id: string, text: string): Promise<void> {
 }
 
 console.log(`${calls} calls made; ${batch.numDone()} done, ${batch.numAborted()} aborted, ${batch.numTodo()} to do`);
-for (const [id, { _tries, _error }] of batch.failedItems()) {
-  console.log(`${id} failed ${_tries} times: ${_error?.message}`);
+for (const [id, { _aborted, _tries, _error }] of batch.failedItems()) {
+  console.log(`${id} ${_aborted ? 'was given up' : `failed ${_tries} times`}: ${_error?.message}`);
 }
-for (const [id, { _error }] of batch.abortedItems()) console.log(`${id} was given up: ${_error?.message}`);
 batch.close();
 
 /** Stands for a service on the network: slow, at times busy, and broken for one of the prompts. */

@@ -14,7 +14,7 @@ import { Crawler } from './crawl/crawler.ts';
 import { dataFolder } from './crawl/data-folder.ts';
 import { showProgress } from './crawl/progress.ts';
 import { prepareRerun } from './crawl/rerun.ts';
-import { openSite } from './crawl/site.ts';
+import { openSite, type Site } from './crawl/site.ts';
 import { stopOnSignal } from './crawl/stop-on-signal.ts';
 import { formatSummary, summarise } from './crawl/summary.ts';
 
@@ -33,8 +33,16 @@ try {
 }
 
 async function main(args: Arguments): Promise<void> {
-  const say = (line: string) => (args.json ? process.stderr : process.stdout).write(`${line}\n`);
   const site = await openSite(args);
+  try {
+    await crawl(site, args);
+  } finally {
+    await site.close();
+  }
+}
+
+async function crawl(site: Site, args: Arguments): Promise<void> {
+  const say = (line: string) => (args.json ? process.stderr : process.stdout).write(`${line}\n`);
   const state = new CrawlState(dataFolder(args.dataRoot, site.name, args.fresh), args.maxTries);
   say(`Crawling ${site.label}, kept in ${state.folder}`);
   for (const line of prepareRerun(state, args.retryFailed)) say(line);
@@ -45,19 +53,15 @@ async function main(args: Arguments): Promise<void> {
   const { concurrency, timeoutMs } = args;
   const crawler = new Crawler(site, state, { concurrency, timeoutMs, maxBytes: MAX_PAGE_BYTES, stop, cut });
   const { tasks } = state;
-  const hideProgress = showProgress(() => ({
-    done: tasks.numDone(),
-    aborted: tasks.numAborted(),
-    todo: tasks.numTodo(),
-    total: tasks.size,
-    fetched: crawler.counts.fetched,
-  }));
+  const hideProgress = showProgress(() => {
+    const { done, aborted, todo, total, etaMs } = tasks.stats();
+    return { done, aborted, todo, total, fetched: crawler.counts.fetched, etaMs: etaMs?.low };
+  });
   const startedAt = performance.now();
   try {
     await crawler.run();
   } finally {
     hideProgress();
-    await site.close();
   }
   const ms = performance.now() - startedAt;
   const summary = summarise(state, { counts: crawler.counts, startUrl: site.startUrl, ms, stoppedBy: signal() });

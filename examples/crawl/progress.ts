@@ -7,11 +7,14 @@ export interface ProgressCounts {
   readonly todo: number;
   readonly total: number;
   readonly fetched: number;
+  /** How much longer it takes at least, where that can be told. */
+  readonly etaMs: number | undefined;
 }
 
 const BAR_WIDTH = 24;
 const BAR_EVERY_MS = 100;
 const LINE_EVERY_MS = 2_000;
+const ETA_FROM_MS = 10_000;
 
 /** Shows `count()` until the returned function is called. On stderr, so that stdout holds nothing but the summary. */
 export function showProgress(count: () => ProgressCounts, output: NodeJS.WriteStream = process.stderr): () => void {
@@ -33,8 +36,16 @@ function bar(counts: ProgressCounts): string {
   return `[${'#'.repeat(filled)}${'.'.repeat(BAR_WIDTH - filled)}] ${line(counts)}`;
 }
 
-function line({ done, aborted, todo, total, fetched }: ProgressCounts): string {
-  return `${done} of ${total} done, ${todo} to do, ${aborted} given up, ${fetched} fetched`;
+function line({ done, aborted, todo, total, fetched, etaMs }: ProgressCounts): string {
+  const counts = `${done} of ${total} done, ${todo} to do, ${aborted} given up, ${fetched} fetched`;
+  // Below that it would jump about and be over before it is read.
+  return etaMs === undefined || etaMs < ETA_FROM_MS ? counts : `${counts}, ${duration(etaMs)} or more`;
+}
+
+function duration(ms: number): string {
+  const minutes = Math.round(ms / 60_000);
+  if (minutes < 2) return `${Math.round(ms / 1000)} s`;
+  return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
 }
 
 /** A line that wraps could not be drawn over. */

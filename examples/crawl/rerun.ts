@@ -1,16 +1,55 @@
 /** Looks at what an earlier run left behind, says so, and makes it ready to carry on. */
 import type { CrawlState } from './crawl-state.ts';
 
-export function prepareRerun({ tasks }: CrawlState, retryFailed: boolean): string[] {
-  const lines: string[] = [];
-  if (retryFailed) {
-    let count = 0;
-    for (const [url, task] of tasks) {
-      if (task._done || task._aborted || tasks.shouldDo(url)) continue;
-      tasks.resetTries(url);
-      count += 1;
-    }
-    lines.push(`${count} pages that had used up their tries get as many again.`);
-  }
+/** A page that was in flight this often when the process died may be what kills it: from then on, such tries count. */
+const MAX_INTERRUPTIONS = 5;
+
+/** Returns what there is to say, line by line. */
+export function prepareRerun(state: CrawlState, retryFailed: boolean): string[] {
+  const { resume } = state.tasks;
+  if (resume.ended === 'new') return ['Nothing is there yet: a new crawl.'];
+  const counts = [`${resume.done} done`, `${resume.todo} to do`, `${resume.aborted} given up`];
+  if (resume.exhausted > 0) counts.push(`${resume.exhausted} failed until their tries were used up`);
+  const lines = [howItEnded(state), `${resume.total} pages: ${counts.join(', ')}.`];
+
+  const givenBack = giveBackTries(state);
+  if (givenBack > 0) lines.push(`${givenBack} were being fetched when it ended; that try is not counted.`);
+  if (retryFailed) lines.push(`${resetExhausted(state)} failed pages get as many tries again.`);
   return lines;
+}
+
+function howItEnded({ tasks }: CrawlState): string {
+  const { ended, how, lastWrite } = tasks.resume;
+  if (ended === 'closed') return 'The last run ended in good order.';
+  const last = lastWrite === undefined ? '' : `, its last sign of life was at ${lastWrite}`;
+  return ended === 'killed' ? `The last run was killed${last}.` : `The last run was ended by ${how ?? ended}${last}.`;
+}
+
+/** The tracker counts a try before it hands a page out. That the process died meanwhile is hardly the page's fault. */
+function giveBackTries({ tasks }: CrawlState): number {
+  let givenBack = 0;
+  // As one step, so that dying in the middle of it cannot give a try back twice.
+  tasks.transaction(() => {
+    for (const url of tasks.resume.unfinishedKeys) {
+      const task = tasks.get(url);
+      if (task === undefined) continue;
+      const interruptions = (task.interruptions ?? 0) + 1;
+      task.interruptions = interruptions;
+      if (interruptions > MAX_INTERRUPTIONS) continue;
+      tasks.decrementTries(url);
+      givenBack += 1;
+    }
+  });
+  return givenBack;
+}
+
+function resetExhausted({ tasks }: CrawlState): number {
+  let count = 0;
+  for (const [url, task] of tasks.failedItems()) {
+    if (task._aborted || tasks.shouldDo(url)) continue;
+    tasks.resetTries(url);
+    delete task.interruptions;
+    count += 1;
+  }
+  return count;
 }

@@ -21,8 +21,8 @@ export interface Site {
   close(): Promise<void>;
 }
 
-export function openSite({ url, siteFolder }: Pick<Arguments, 'url' | 'siteFolder'>): Promise<Site> {
-  if (url !== undefined) return Promise.resolve(openLiveSite(url));
+export async function openSite({ url, siteFolder }: Pick<Arguments, 'url' | 'siteFolder'>): Promise<Site> {
+  if (url !== undefined) return openLiveSite(url);
   return siteFolder === undefined ? openDemoSite() : openFolderSite(siteFolder);
 }
 

@@ -43,13 +43,12 @@ export function summarise({ folder, tasks }: CrawlState, run: Run): Summary {
   const failed = new Clusters();
   const aborted = new Clusters();
   let redirects = 0;
-  let tries = 0;
   for (const [url, task] of tasks) {
-    tries += task._tries;
     if (task.redirectedTo !== undefined && task._done) redirects += 1;
     if (task._aborted) aborted.add(task._error?.message ?? 'no reason given', url);
     else if (!task._done && !tasks.shouldDo(url)) failed.add(task._error?.message ?? 'the process died each time', url);
   }
+  const { todo, tries } = tasks.stats();
   const seconds = run.ms / 1000;
   const movedTo = tasks.get(run.startUrl)?.redirectedTo;
   return {
@@ -57,7 +56,7 @@ export function summarise({ folder, tasks }: CrawlState, run: Run): Summary {
     pages: tasks.size,
     done: tasks.numDone(),
     redirects,
-    todo: tasks.numTodo(),
+    todo,
     failed: failed.counts(),
     aborted: aborted.counts(),
     tries,

@@ -20,8 +20,10 @@ export class ChangeSet<E extends Numbered<K>, K extends Key> {
   readonly changed: Set<E> = new Set();
   /** Entries that were there at that moment and are gone, or were deleted and added again. */
   readonly deleted: Map<KeyIdentity, E> = new Map();
-  /** All that `clear()` threw away, where it was called. What is in `deleted` then was deleted after it. */
+  /** All that was there at that moment or came since and is gone, where `clear()` was called; `deleted` is empty then. */
   cleared: readonly (E | null)[] | undefined;
+  /** How many of the cleared entries were there at that moment. */
+  #clearedSize: number = 0;
   readonly since: number;
 
   constructor(since: number) {
@@ -32,9 +34,9 @@ export class ChangeSet<E extends Numbered<K>, K extends Key> {
     return this.changed.size === 0 && this.deleted.size === 0 && this.cleared === undefined;
   }
 
-  /** How many keys differ; a cleared table counts as one change beside what came after. */
+  /** How many keys differ, or more: a key that was deleted and added again counts twice. */
   get size(): number {
-    return this.changed.size + this.deleted.size + (this.cleared === undefined ? 0 : 1);
+    return this.changed.size + this.deleted.size + this.#clearedSize;
   }
 
   entryChanged(entry: E): void {
@@ -47,9 +49,12 @@ export class ChangeSet<E extends Numbered<K>, K extends Key> {
   }
 
   tableCleared(entries: readonly (E | null)[]): void {
+    if (this.cleared === undefined) {
+      this.cleared = this.deleted.size === 0 ? entries : [...this.deleted.values(), ...entries];
+      for (const entry of this.cleared) if (entry !== null && entry.number < this.since) this.#clearedSize++;
+    }
     this.changed.clear();
     this.deleted.clear();
-    this.cleared ??= entries;
   }
 
   /** Every key that differs. */
@@ -77,6 +82,7 @@ export class ChangeSet<E extends Numbered<K>, K extends Key> {
     for (const entry of other.changed) this.changed.add(entry);
     for (const [identity, entry] of other.deleted) this.deleted.set(identity, entry);
     this.cleared = other.cleared;
+    this.#clearedSize = other.#clearedSize;
   }
 
   /** What was added since and is still there, in the order of insertion, which is the order of the table. */

@@ -90,3 +90,12 @@ export class PodError extends Error {
     this.info = details.info;
   }
 }
+
+/** Adds where it happened to an error of code that knows neither the pod nor the key; what is there already stays. */
+export function addPlace(error: unknown, path: string | undefined, key: unknown): unknown {
+  if (!(error instanceof PodError)) return error;
+  const open = error as { -readonly [Name in 'path' | 'key']: PodError[Name] };
+  open.path ??= path;
+  open.key ??= key;
+  return error;
+}

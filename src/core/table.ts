@@ -26,6 +26,8 @@ export interface TableOwner {
   afterChange(first: boolean): void;
   /** What is thrown when a detached view is written to. */
   detachedError(key: Key): PodError;
+  /** Adds the pod, and the key it is about, to an error of code that knows neither. */
+  located(error: unknown, key: unknown): unknown;
   /** Checks a value against the schema on its way in and when it is first read; throws, or gives back what to keep. */
   checkValue?: ((value: unknown, key: Key) => unknown) | undefined;
 }
@@ -116,6 +118,11 @@ export class Entry<V, K extends Key> extends TrackedValue {
     this.root = this.#table.checked(value, this.key);
   }
 
+  protected override requireChangeable(): void {
+    if (this.slot < 0) throw this.detachedError();
+    this.#table.owner.beforeChange();
+  }
+
   protected override beforeChange(): void {
     if (this.slot < 0) throw this.detachedError();
     this.#table.entryWillChange(this);
@@ -128,6 +135,10 @@ export class Entry<V, K extends Key> extends TrackedValue {
 
   protected override detachedError(): PodError {
     return this.#table.owner.detachedError(this.key);
+  }
+
+  protected override located(error: unknown): unknown {
+    return this.#table.owner.located(error, this.key);
   }
 }
 
@@ -186,7 +197,7 @@ export class Table<V, K extends Key> {
 
   /** @throws {PodError} `ERR_POD_KEY` */
   find(key: unknown): Entry<V, K> | undefined {
-    return this.#index.get(typeof key === 'string' && key.charCodeAt(0) !== 0 ? key : keyIdentity(key));
+    return this.#index.get(typeof key === 'string' && key.charCodeAt(0) !== 0 ? key : this.#identity(key));
   }
 
   entryAt(slot: number): Entry<V, K> | undefined {
@@ -255,9 +266,11 @@ export class Table<V, K extends Key> {
 
   /** Sets a value; a new key goes to the end. */
   set(key: unknown, value: unknown): Entry<V, K> {
-    const found = this.find(key);
-    const plain = copyJson(this.#checkedIn(value, key));
+    const identity = typeof key === 'string' && key.charCodeAt(0) !== 0 ? key : this.#identity(key);
+    const plain = this.#copyIn(value, key);
     this.owner.beforeChange();
+    // Looked for only now: making the copy can run code of the caller, which can change the table.
+    const found = this.#index.get(identity);
     if (found === undefined) return this.#append(copyKey(key) as K, plain);
     this.#keepValue(found);
     found.replace(plain);
@@ -574,9 +587,21 @@ export class Table<V, K extends Key> {
 
   // ---- Bookkeeping of changes.
 
-  #checkedIn(value: unknown, key: unknown): unknown {
+  #identity(key: unknown): KeyIdentity {
+    try {
+      return keyIdentity(key);
+    } catch (error) {
+      throw this.owner.located(error, key);
+    }
+  }
+
+  #copyIn(value: unknown, key: unknown): Json {
     const check = this.owner.checkValue;
-    return check === undefined ? value : check(value, key as Key);
+    try {
+      return copyJson(check === undefined ? value : check(value, key as Key));
+    } catch (error) {
+      throw this.owner.located(error, key);
+    }
   }
 
   #changeSets(): ChangeSet<Entry<V, K>, K>[] {

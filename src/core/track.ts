@@ -10,7 +10,7 @@
  * property that holds it is overwritten or deleted. That is the moment its view is forgotten; a forgotten view is detached.
  */
 import { PodError } from './errors.ts';
-import { type Container, copyJson, DEPTH_MAX, setOwn } from './json.ts';
+import { type Container, copyJson, DEPTH_MAX, type Json, setOwn } from './json.ts';
 
 /** Reads the handler and the plain object out of a view; the symbol never leaves this file. */
 const UNWRAP = Symbol('unwrap');
@@ -32,10 +32,14 @@ export abstract class TrackedValue implements ProxyHandler<Container> {
   /** Views of the objects below the root that were looked at, by plain object. An object that left the value is not here. */
   #views: Map<object, object> | undefined;
 
+  /** Throws where nothing may be changed now. Asked for writes that turn out to change nothing, which are refused like any other. */
+  protected abstract requireChangeable(): void;
   protected abstract beforeChange(): void;
   protected abstract afterChange(): void;
   /** What is thrown when a detached view is written to. */
   protected abstract detachedError(): PodError;
+  /** Adds to an error whose value it is about. */
+  protected abstract located(error: unknown): unknown;
 
   constructor(root: unknown) {
     this.root = root;
@@ -98,8 +102,13 @@ export abstract class TrackedValue implements ProxyHandler<Container> {
 
   deleteProperty(target: Container, name: string | symbol): boolean {
     this.#requireAttached(target);
-    if (!Object.hasOwn(target, name)) return true;
-    if (Array.isArray(target)) throw refuse(`deleting [${String(name)}] would leave a hole in the array; use splice`);
+    if (!Object.hasOwn(target, name)) {
+      this.requireChangeable();
+      return true;
+    }
+    if (Array.isArray(target)) {
+      throw this.#refuse(`deleting [${String(name)}] would leave a hole in the array; use splice`);
+    }
     this.beforeChange();
     this.#forget((target as Record<string | symbol, unknown>)[name]);
     delete (target as Record<string | symbol, unknown>)[name];
@@ -115,7 +124,7 @@ export abstract class TrackedValue implements ProxyHandler<Container> {
       (descriptor.enumerable ?? existing) &&
       (descriptor.writable ?? existing) &&
       (descriptor.configurable ?? existing);
-    if (!plain) throw refuse('a property with accessors, or one that is hidden or fixed, is not plain JSON');
+    if (!plain) throw this.#refuse('a property with accessors, or one that is hidden or fixed, is not plain JSON');
     this.#assign(target, name, descriptor.value);
     return true;
   }
@@ -134,7 +143,7 @@ export abstract class TrackedValue implements ProxyHandler<Container> {
   }
 
   preventExtensions(): boolean {
-    throw refuse('a view cannot be frozen, sealed or made fixed; take a copy with snapshot()');
+    throw this.#refuse('a view cannot be frozen, sealed or made fixed; take a copy with snapshot()');
   }
 
   // ---- What the traps and the array methods below share.
@@ -157,7 +166,7 @@ export abstract class TrackedValue implements ProxyHandler<Container> {
   }
 
   #assign(target: Container, name: string | symbol, value: unknown): void {
-    if (typeof name === 'symbol') throw refuse('a property named by a symbol has no place in JSON');
+    if (typeof name === 'symbol') throw this.#refuse('a property named by a symbol has no place in JSON');
     if (Array.isArray(target)) this.#assignElement(target, name, value);
     else this.#assignMember(target, name, value);
   }
@@ -168,13 +177,13 @@ export abstract class TrackedValue implements ProxyHandler<Container> {
       this.deleteProperty(target, name);
       return;
     }
-    const existing = Object.hasOwn(target, name);
-    const old = existing ? target[name] : undefined;
-    if (existing && isUnchanged(old, value)) return;
-    if (existing && value === this.#viewOf(old)) return;
-    const plain = copyJson(value, this.#depthFor(target, value));
+    if (Object.hasOwn(target, name) && this.#isSame(target[name], value)) {
+      this.requireChangeable();
+      return;
+    }
+    const plain = this.#copyIn(target, value);
     this.beforeChange();
-    this.#forget(old);
+    if (Object.hasOwn(target, name)) this.#forget(target[name]);
     setOwn(target, name, plain);
     this.afterChange();
   }
@@ -186,32 +195,57 @@ export abstract class TrackedValue implements ProxyHandler<Container> {
     }
     const index = Number(name);
     if (!Number.isInteger(index) || index < 0 || String(index) !== name) {
-      throw refuse(`"${name}" is not an element of an array, and JSON arrays have nothing else`);
+      throw this.#refuse(`"${name}" is not an element of an array, and JSON arrays have nothing else`);
     }
-    if (index > target.length) throw refuse(`element ${index} would leave a hole after ${target.length} elements`);
-    const old = target[index];
-    if (index < target.length && (isUnchanged(old, value) || (value !== undefined && value === this.#viewOf(old))))
+    if (index < target.length && this.#isSame(target[index], value)) {
+      this.requireChangeable();
       return;
-    const plain = copyJson(value, this.#depthFor(target, value));
+    }
+    const plain = this.#copyIn(target, value);
+    if (index > target.length)
+      throw this.#refuse(`element ${index} would leave a hole after ${target.length} elements`);
     this.beforeChange();
-    this.#forget(old);
+    this.#forget(target[index]);
     target[index] = plain;
     this.afterChange();
   }
 
   #setLength(target: unknown[], value: unknown): void {
     const length = Number(value);
-    if (!Number.isInteger(length) || length < 0) throw refuse(`${String(value)} is not a length`);
-    if (length > target.length) throw refuse(`a length of ${length} would leave holes after ${target.length} elements`);
-    if (length === target.length) return;
+    if (!Number.isInteger(length) || length < 0) throw this.#refuse(`${String(value)} is not a length`);
+    if (length > target.length) {
+      throw this.#refuse(`a length of ${length} would leave holes after ${target.length} elements`);
+    }
+    if (length === target.length) {
+      this.requireChangeable();
+      return;
+    }
     this.beforeChange();
     for (let index = length; index < target.length; index++) this.#forget(target[index]);
     target.length = length;
     this.afterChange();
   }
 
-  #viewOf(value: unknown): object | undefined {
-    return typeof value === 'object' && value !== null ? this.#views?.get(value) : undefined;
+  /** Whether a write of `value` over `old` changes nothing: an equal primitive, or the view of what is there. */
+  #isSame(old: unknown, value: unknown): boolean {
+    if (typeof value !== 'object' || value === null) return old === value;
+    return typeof old === 'object' && old !== null && this.#views?.get(old) === value;
+  }
+
+  /** The copy of a value that is put into `target`. Making it can run code of the caller, so look at `target` afterwards. */
+  #copyIn(target: Container, value: unknown): Json {
+    let plain: Json;
+    try {
+      plain = copyJson(value, this.#depthFor(target, value));
+    } catch (error) {
+      throw this.located(error);
+    }
+    if (typeof value === 'object') this.#requireAttached(target);
+    return plain;
+  }
+
+  #refuse(why: string): unknown {
+    return this.located(new PodError('ERR_POD_VALUE', `The change was refused and nothing was changed: ${why}.`));
   }
 
   /** The depth at which a member of `target` lies. Only objects can be too deep, so primitives do not pay for the search. */
@@ -246,14 +280,17 @@ export abstract class TrackedValue implements ProxyHandler<Container> {
     const { handler, plain } = found;
     const apply = prepare({
       plain,
-      copyIn: (values) => values.map((value) => copyJson(value, handler.#depthFor(plain, value))),
+      copyIn: (values) => values.map((value) => handler.#copyIn(plain, value)),
       forget: (value) => handler.#forget(value),
       views: () =>
         plain.map((item, index) =>
           typeof item === 'object' && item !== null ? handler.#memberView(plain, String(index), item) : item,
         ),
     });
-    if (typeof apply !== 'function') return apply.unchanged;
+    if (typeof apply !== 'function') {
+      handler.requireChangeable();
+      return apply.unchanged;
+    }
     handler.beforeChange();
     const result = apply();
     handler.afterChange();
@@ -418,12 +455,6 @@ function clampIndex(index: number, length: number): number {
   return whole < 0 ? Math.max(0, length + whole) : Math.min(whole, length);
 }
 
-function isUnchanged(old: unknown, value: unknown): boolean {
-  return old === value && typeof value !== 'object' && typeof value !== 'function'
-    ? true
-    : old === null && value === null;
-}
-
 /** How many containers lie above `target`, searched from the root; values are trees, so there is one answer. */
 function depthOf(root: unknown, target: object): number {
   if (root === target) return 0;
@@ -439,8 +470,4 @@ function depthOf(root: unknown, target: object): number {
     level = next;
   }
   return DEPTH_MAX;
-}
-
-function refuse(why: string): PodError {
-  return new PodError('ERR_POD_VALUE', `The change was refused and nothing was changed: ${why}.`);
 }

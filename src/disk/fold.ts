@@ -29,7 +29,8 @@ interface Staged {
 
 /** Whether the log has outgrown the shards. */
 export function isFoldDue<V, K extends Key>(folder: Folder<V, K>): boolean {
-  return folder.logBytes > LOG_BYTES_MIN && folder.logBytes > LOG_TO_SHARDS_RATIO * folder.shardBytes;
+  const bytesMin = folder.system.foldLogBytes ?? LOG_BYTES_MIN;
+  return folder.logBytes > bytesMin && folder.logBytes > LOG_TO_SHARDS_RATIO * folder.shardBytes;
 }
 
 /** One fold, from its rotation to its manifest; `step` does a slice. */

@@ -26,6 +26,8 @@ export interface OpenedFolder {
   readonly open: Map<number, OpenRecords>;
   /** Bytes in the segments before the last. */
   readonly olderLogBytes: number;
+  /** What the log's last word says of how a process ended. */
+  readonly ending: string | undefined;
 }
 
 export class Folder<V, K extends Key> {
@@ -45,8 +47,8 @@ export class Folder<V, K extends Key> {
   olderLogBytes: number;
   /** Set when the disk failed in a way that cannot be worked around: reads go on, nothing is acknowledged. */
   failure: PodError | undefined;
-  /** Something was appended in this life of the folder. */
-  hasWritten: boolean = false;
+  /** How the process ended, if that is the log's last word. */
+  ending: string | undefined;
   readonly #lock: HeldLock;
   #flushUnderWay: Promise<void> | undefined;
   /** Goes up when lines are taken back or the segment is left, so that a flush under way knows that it came to nothing. */
@@ -61,6 +63,7 @@ export class Folder<V, K extends Key> {
     this.contents = opened.contents;
     this.open = opened.open;
     this.olderLogBytes = opened.olderLogBytes;
+    this.ending = opened.ending;
     this.point = opened.log.end;
     this.durable = opened.log.end.s;
     this.#lock = lock;
@@ -108,8 +111,16 @@ export class Folder<V, K extends Key> {
       return count;
     });
     if (!written) return;
+    this.ending = ending;
     this.#noteAll(noted);
     this.table.appended();
+  }
+
+  /** Takes the last word of a process back that lives on after all, or that was another one's. */
+  withdrawEnding(): void {
+    if (this.ending === undefined || this.failure !== undefined) return;
+    this.#batch('sync', () => 0);
+    this.sync();
   }
 
   /**
@@ -163,7 +174,7 @@ export class Folder<V, K extends Key> {
           )
         : error;
     }
-    this.hasWritten = true;
+    this.ending = undefined;
     return true;
   }
 
@@ -369,6 +380,7 @@ export class Folder<V, K extends Key> {
     this.#cuts++;
     this.log.retire();
     this.log = next;
+    this.ending = undefined;
     this.point = next.end;
     this.durable = Math.max(this.durable, next.end.s);
   }
@@ -382,6 +394,14 @@ export class Folder<V, K extends Key> {
   /** Replaces the manifest by one with these changes. If the disk fails half-way, nobody knows which one a power cut leaves. */
   writeManifest(changes: Partial<Manifest>): void {
     this.#requireWorking();
+    if (!this.#lock.isIntact()) {
+      // Another process may own the folder by now; whatever we wrote would mix with what it writes.
+      throw this.fail(
+        new PodError('ERR_POD_LOCKED', `The lock file in ${this.path} was removed while it was held.`, {
+          path: this.path,
+        }),
+      );
+    }
     const manifest: Manifest = { ...this.manifest, ...changes, epoch: this.manifest.epoch + 1 };
     try {
       replaceManifest(this.fs, this.path, manifest);
@@ -436,7 +456,7 @@ export class Folder<V, K extends Key> {
     this.olderLogBytes += point.offset;
     log.retire();
     this.log = next;
-    this.hasWritten = true;
+    this.ending = undefined;
     this.table.appended();
     this.#reachPoint(next.end);
   }
@@ -478,6 +498,6 @@ export class Folder<V, K extends Key> {
   release(closed: boolean): void {
     this.#cuts++;
     this.log.retire();
-    this.#lock.release(closed && this.failure === undefined);
+    this.#lock.release(closed && this.failure === undefined ? 'closed' : 'open');
   }
 }

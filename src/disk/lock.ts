@@ -3,7 +3,8 @@
  *
  * Linux: flock(2) on the file `lock`, taken by the `flock` command on a descriptor it inherits; the lock belongs to the open file, so
  * it stays with us when the command ends (reliability F17). macOS: the same lock through the O_EXLOCK flag of open. Elsewhere, or where
- * there is no `flock` command: a file `lock.held` that names its owner, with a check whether the owner is alive.
+ * there is no `flock` command: each claimant puts down a file of its own, `lock.held.*`, that names it, and has the lock if nobody else's
+ * file names a process that is alive. No name is used twice, so a dead owner's file is removed without a race.
  */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -21,15 +22,25 @@ export interface LockOwner {
   readonly bootId: string;
   /** When the process started, in the kernel's ticks since boot, where the system tells; it tells a reused pid apart. */
   readonly startTicks: string;
+  /** In which namespace the pid counts, where the system tells; a pid of another one says nothing here. */
+  readonly namespace?: string | undefined;
   /** ISO 8601. */
   readonly since: string;
 }
 
+/**
+ * What the next owner is told of us: `closed` nothing, because all is in order; `open` that we had the folder and did not close it; `undone`
+ * what we were told, because we changed nothing.
+ */
+export type LockOutcome = 'closed' | 'open' | 'undone';
+
 export interface HeldLock {
   /** Who held it before, if that process never closed the folder. */
   readonly previous: LockOwner | undefined;
-  /** Frees the lock. `closed` says that the folder was closed properly. */
-  release(closed: boolean): void;
+  /** Whether the lock file is still the one that was locked; somebody may have removed it. */
+  isIntact(): boolean;
+  /** Frees the lock. */
+  release(outcome: LockOutcome): void;
 }
 
 /** Takes locks; a seam, so that tests can play other machines. */
@@ -57,25 +68,45 @@ function chooseMethod(): LockMethod {
 }
 
 function acquireByKernel(folder: string, method: 'flock' | 'exlock'): HeldLock {
+  let owner: LockOwner | undefined;
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const lock = tryKernelLock(folder, method);
+    // A failed first open removes its lock file; whoever had it open by then holds a lock on nothing, and takes the new file.
+    if (lock?.isIntact()) return lock;
+    lock?.release(false);
+    owner = readOwner(join(folder, LOCK_NAME));
+    if (owner !== undefined && mayBeAlive(owner)) break;
+    // The owner is about to write its name, or has just closed the folder.
+    pause(PAUSE_MS);
+  }
+  throw lockedError(folder, owner);
+}
+
+/** The lock; undefined where somebody else has it. */
+function tryKernelLock(folder: string, method: 'flock' | 'exlock'): HeldLock | undefined {
   const path = join(folder, LOCK_NAME);
   const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW;
   let fd: number;
   try {
     fd = fs.openSync(path, method === 'exlock' ? flags | DARWIN_EXLOCK : flags, 0o600);
   } catch (error) {
-    if (method === 'exlock' && errorCode(error) === 'EAGAIN') throw lockedError(folder, readOwner(path));
+    if (method === 'exlock' && errorCode(error) === 'EAGAIN') return undefined;
     throw diskError(folder, 'open the lock', error);
   }
   try {
-    if (method === 'flock' && !flock(folder, fd)) throw lockedError(folder, readOwner(path));
+    if (method === 'flock' && !flock(folder, fd)) {
+      fs.closeSync(fd);
+      return undefined;
+    }
     const previous = readOwner(path);
-    writeOwner(fd);
+    const isIntact = (): boolean => isSameFile(fs.fstatSync(fd), path);
+    if (isIntact()) writeText(fd, ownerText(thisProcess()));
     return {
       previous,
-      release: (closed) => {
+      isIntact,
+      release: (outcome) => {
         try {
-          // An empty file says that the last owner closed the folder; what a dead owner left says who it was.
-          if (closed) fs.ftruncateSync(fd, 0);
+          if (outcome !== 'open') writeText(fd, textAfter(outcome, previous));
         } finally {
           fs.closeSync(fd);
         }
@@ -100,49 +131,78 @@ function flock(folder: string, fd: number): boolean {
 }
 
 function acquireByPidFile(folder: string): HeldLock {
-  const path = join(folder, `${LOCK_NAME}.held`);
-  for (let attempt = 0; attempt < PIDFILE_ATTEMPTS; attempt++) {
-    let fd: number;
+  let rival: Claim | undefined;
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     try {
-      fd = fs.openSync(path, 'wx', 0o600);
+      const mine = putDownClaim(folder);
+      const other = otherClaim(folder, mine);
+      if (other === undefined) return holdClaim(folder, mine);
+      fs.unlinkSync(join(folder, mine));
+      // Another claimant may have seen our file and gone back too; one that stays has the lock.
+      if (other.name === rival?.name) break;
+      rival = other;
     } catch (error) {
-      if (errorCode(error) !== 'EEXIST') throw diskError(folder, 'create the lock', error);
-      const owner = readOwner(path);
-      if (owner === undefined || mayBeAlive(owner)) throw lockedError(folder, owner);
-      takeAway(path, owner);
-      continue;
+      // Whoever has the lock clears unfinished claims away, ours perhaps.
+      if (errorCode(error) !== 'ENOENT') throw diskError(folder, 'take the lock', error);
     }
-    writeOwner(fd);
-    fs.closeSync(fd);
-    const notes = join(folder, LOCK_NAME);
-    const previous = readOwner(notes);
-    fs.writeFileSync(notes, ownerText(thisProcess()), { mode: 0o600 });
-    return {
-      previous,
-      release: (closed) => {
-        if (closed) fs.writeFileSync(notes, '');
-        fs.unlinkSync(path);
-      },
-    };
+    pause(Math.random() * PAUSE_MS);
   }
-  throw lockedError(folder, readOwner(path));
+  throw lockedError(folder, rival?.owner);
 }
 
-/** Each attempt either takes the lock or removes one dead owner's; more means that others race for it. */
-const PIDFILE_ATTEMPTS = 10;
+/** More means that others race for it all the time. */
+const ATTEMPTS_MAX = 10;
+const PAUSE_MS = 15;
 
-/** Removes a dead owner's file. Renamed first and looked at again, so that a new owner's file is never removed in its place. */
-function takeAway(path: string, dead: LockOwner): void {
-  const aside = `${path}.${randomBytes(8).toString('hex')}`;
-  try {
-    fs.renameSync(path, aside);
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return;
-    throw error;
+/** A file that names a claimant. */
+interface Claim {
+  readonly name: string;
+  readonly owner: LockOwner;
+}
+
+/** Puts down a file that names this process, complete from the moment it can be seen. Returns its name. */
+function putDownClaim(folder: string): string {
+  const name = `${LOCK_NAME}.held.${randomBytes(8).toString('hex')}`;
+  const unfinished = join(folder, `.${name}.tmp`);
+  fs.writeFileSync(unfinished, ownerText(thisProcess()), { mode: 0o600, flag: 'wx' });
+  fs.renameSync(unfinished, join(folder, name));
+  return name;
+}
+
+/** A claim of somebody else who may be alive. Those of the dead are removed. */
+function otherClaim(folder: string, mine: string): Claim | undefined {
+  for (const name of fs.readdirSync(folder)) {
+    if (name === mine || !/^lock\.held\.[0-9a-f]{16}$/.test(name)) continue;
+    const owner = readOwner(join(folder, name));
+    if (owner !== undefined && mayBeAlive(owner)) return { name, owner };
+    // Nobody, too, is dead: only a power cut leaves a file without its content.
+    fs.rmSync(join(folder, name), { force: true });
   }
-  const moved = readOwner(aside);
-  if (moved?.pid === dead.pid && moved.startTicks === dead.startTicks) fs.unlinkSync(aside);
-  else fs.renameSync(aside, path);
+  return undefined;
+}
+
+function holdClaim(folder: string, mine: string): HeldLock {
+  for (const name of fs.readdirSync(folder)) {
+    if (/^\.lock\.held\.[0-9a-f]{16}\.tmp$/.test(name)) fs.rmSync(join(folder, name), { force: true });
+  }
+  const notes = join(folder, LOCK_NAME);
+  const previous = readOwner(notes);
+  fs.writeFileSync(notes, ownerText(thisProcess()), { mode: 0o600 });
+  const path = join(folder, mine);
+  const held = fs.statSync(path);
+  return {
+    previous,
+    isIntact: () => isSameFile(held, path),
+    release: (closed) => {
+      if (closed) fs.writeFileSync(notes, '');
+      fs.unlinkSync(path);
+    },
+  };
+}
+
+function isSameFile(held: fs.Stats, path: string): boolean {
+  const now = fs.statSync(path, { throwIfNoEntry: false });
+  return now !== undefined && now.dev === held.dev && now.ino === held.ino;
 }
 
 /** An owner on another machine, or in a pid namespace we cannot see into, counts as alive. */
@@ -150,6 +210,7 @@ function mayBeAlive(owner: LockOwner): boolean {
   const here = thisProcess();
   if (owner.host !== here.host) return true;
   if (owner.bootId !== here.bootId) return false;
+  if ((owner.namespace ?? '') !== (here.namespace ?? '')) return true;
   const ticks = startTicksOf(owner.pid);
   if (ticks !== undefined) return ticks !== 'dead' && (owner.startTicks === '' || ticks === owner.startTicks);
   try {
@@ -179,17 +240,41 @@ function thisProcess(): LockOwner {
   } catch {
     // Only Linux tells; elsewhere a stale lock is recognised by its process alone.
   }
-  const ticks = startTicksOf(process.pid);
-  return { pid: process.pid, host: hostname(), bootId, startTicks: ticks ?? '', since: new Date().toISOString() };
+  const startTicks = startTicksOf(process.pid) ?? '';
+  const since = new Date().toISOString();
+  return { pid: process.pid, host: hostname(), bootId, startTicks, namespace: pidNamespace(), since };
 }
 
-function ownerText({ pid, host, bootId, startTicks, since }: LockOwner): string {
-  return `pid: ${pid}\nhost: ${host}\nboot id: ${bootId}\nstart time: ${startTicks}\nsince: ${since}\n`;
+function pidNamespace(): string | undefined {
+  try {
+    return fs.readlinkSync('/proc/self/ns/pid');
+  } catch {
+    return undefined; // Only Linux has them.
+  }
 }
 
-function writeOwner(fd: number): void {
+function isThisProcess(owner: LockOwner): boolean {
+  const { pid, host, startTicks, namespace } = thisProcess();
+  return owner.pid === pid && owner.host === host && owner.startTicks === startTicks && owner.namespace === namespace;
+}
+
+function pause(durationMs: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, durationMs);
+}
+
+function ownerText({ pid, host, bootId, startTicks, namespace, since }: LockOwner): string {
+  const place = namespace === undefined ? '' : `pid namespace: ${namespace}\n`;
+  return `pid: ${pid}\nhost: ${host}\nboot id: ${bootId}\nstart time: ${startTicks}\n${place}since: ${since}\n`;
+}
+
+/** An empty file says that the last owner closed the folder. */
+function textAfter(outcome: 'closed' | 'undone', previous: LockOwner | undefined): string {
+  return outcome === 'closed' || previous === undefined ? '' : ownerText(previous);
+}
+
+function writeText(fd: number, text: string): void {
   fs.ftruncateSync(fd, 0);
-  fs.writeSync(fd, ownerText(thisProcess()), 0);
+  fs.writeSync(fd, text, 0);
 }
 
 function readOwner(path: string): LockOwner | undefined {
@@ -207,6 +292,7 @@ function readOwner(path: string): LockOwner | undefined {
     host: fields.get('host') ?? '',
     bootId: fields.get('boot id') ?? '',
     startTicks: fields.get('start time') ?? '',
+    namespace: fields.get('pid namespace'),
     since: fields.get('since') ?? '',
   };
 }
@@ -215,7 +301,7 @@ function lockedError(folder: string, owner: LockOwner | undefined): PodError {
   const who =
     owner === undefined
       ? 'another process'
-      : owner.pid === process.pid && owner.host === hostname()
+      : isThisProcess(owner)
         ? `this process itself (pid ${owner.pid}: another thread, or a second copy of everpod), since ${owner.since}`
         : `process ${owner.pid} on ${owner.host}, since ${owner.since}`;
   return new PodError(

@@ -57,6 +57,7 @@ export interface SegmentScan {
 
 /** Reads are this large; a longer line makes one larger read. */
 const CHUNK_BYTES = 1 << 20;
+const CHUNK_BYTES_MIN = 1 << 9;
 
 /**
  * Scans a segment from its beginning.
@@ -359,10 +360,12 @@ class Scan {
       if (found >= 0) return found;
       from = this.#chunk.length;
       const rest = this.#chunk.length - this.#at;
-      // Records keep the chunk they lie in, so each read takes a new one and carries the unfinished line over.
-      const larger = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, rest * 2));
-      this.#chunk.copy(larger, 0, this.#at);
+      // Records keep the chunk they lie in, so each read takes a new one and carries the unfinished line over. Most logs are short:
+      // a chunk is no larger than what is left of the file, and may be too small only where a writer appends meanwhile.
       const position = this.#chunkOffset + this.#chunk.length;
+      const left = Math.max(this.#fs.fstat(this.#fd).size - position, CHUNK_BYTES_MIN);
+      const larger = Buffer.allocUnsafeSlow(Math.max(rest + Math.min(left, CHUNK_BYTES), rest * 2));
+      this.#chunk.copy(larger, 0, this.#at);
       const count = this.#fs.read(this.#fd, larger, rest, larger.length - rest, position);
       this.#chunkOffset += this.#at;
       this.#at = 0;

@@ -47,6 +47,7 @@ export function classify(name: string): FileKind {
   if (segment !== null && segmentName(Number(segment[1])) === name)
     return { kind: 'segment', segment: Number(segment[1]) };
   // The digits at the end are those that write-file-atomic adds while it writes.
-  if (/^\.(pod\.json|index\.bin|\d+\.json(\.gz)?)\.[0-9a-f]{16}\.tmp(\.\d+)?$/.test(name)) return { kind: 'temporary' };
+  const temporary = /^\.(pod\.json|index\.bin|\d+\.json(\.gz)?)\.([0-9a-f]{16}\.tmp(\.\d+)?|g\d{1,9}\.\d+)$/;
+  if (temporary.test(name)) return { kind: 'temporary' };
   return { kind: 'other' };
 }

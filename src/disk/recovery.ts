@@ -102,10 +102,11 @@ export function recoverFolder(system: System, path: string, create: CreateOption
     const report = { ...found.report, durationMs: clock.monotonic() - startedMs };
     return { opened: found.opened, entries: found.entries, lock, report };
   } catch (error) {
-    lock?.release(false);
+    // Removed while it is held, so that whoever waits for it notices that it is gone.
     if (!hadLock && lock !== undefined && fs.stat(join(path, MANIFEST_NAME)) === undefined) {
       removeQuietly(fs, join(path, LOCK_NAME));
     }
+    lock?.release('undone');
     for (const folder of made.reverse()) removeFolderQuietly(fs, folder);
     throw error;
   }
@@ -123,7 +124,7 @@ export function bindFolder<V, K extends Key>(
     return new Folder(system, path, lock, opened, table);
   } catch (error) {
     opened.log.retire();
-    lock.release(false);
+    lock.release('undone');
     throw error;
   }
 }
@@ -209,7 +210,9 @@ function begin(fs: FileSystem, path: string, manifest: Manifest): { opened: Open
     if (fs.stat(join(path, MANIFEST_NAME)) === undefined) removeQuietly(fs, join(path, log.name));
     throw error;
   }
-  return { opened: { manifest, log, contents: new Map(manifest.shards), open: new Map(), olderLogBytes: 0 } };
+  return {
+    opened: { manifest, log, contents: new Map(manifest.shards), open: new Map(), olderLogBytes: 0, ending: undefined },
+  };
 }
 
 function emptyReport(ended: Ending, adopted: boolean): RecoveryReport {
@@ -351,7 +354,14 @@ function recover(fs: FileSystem, path: string, manifest: Manifest, previous: Loc
   const contents = new Map([...state.shards].map(([shard, { content }]) => [shard, content]));
   const olderLogBytes = state.segments.slice(0, -1).reduce((bytes, { scan }) => bytes + scan.end.offset, 0);
   return {
-    opened: { manifest: current, log, contents, open: new Map(state.open), olderLogBytes },
+    opened: {
+      manifest: current,
+      log,
+      contents,
+      open: new Map(state.open),
+      olderLogBytes,
+      ending: last.scan.ending,
+    },
     entries: state.entries(),
     report: {
       ...endingOf(last, previous),

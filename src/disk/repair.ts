@@ -108,7 +108,7 @@ export function acceptEdits(system: System, path: string): string[] {
     replaceManifest(fs, path, next);
     return accepted;
   } finally {
-    lock.release(false);
+    lock.release('undone');
   }
 }
 
@@ -128,7 +128,7 @@ export function repairFolder(system: System, path: string): RepairReport {
     const salvage = new Salvage(fs, path, files);
     return salvage.writeAnew();
   } finally {
-    lock.release(false);
+    lock.release('undone');
   }
 }
 

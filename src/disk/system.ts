@@ -11,6 +11,8 @@ export interface System {
   readonly clock: Clock;
   /** Waits without letting anything else run; only readers that met a writer's half-done step do. */
   sleep(durationMs: number): void;
+  /** The log is folded only when it is larger than this; left out, a size that suits real disks. Tests make it small. */
+  readonly foldLogBytes?: number | undefined;
 }
 
 const systemClock: Clock = {

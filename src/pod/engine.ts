@@ -7,7 +7,7 @@
  * change, before that change is made.
  */
 import type { Clock } from '../core/clock.ts';
-import { PodError } from '../core/errors.ts';
+import { addPlace, PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
 import { Table, type TableOwner } from '../core/table.ts';
 import { closeFolder, compactFolder, type Layout } from '../disk/compact.ts';
@@ -29,6 +29,8 @@ import {
 
 /** A fold that failed is tried again this much later; nothing is lost meanwhile, the log only grows. */
 const FOLD_RETRY_MS = 5_000;
+/** A process that lives this long after the signal that should have ended it lives on. */
+const STILL_ALIVE_MS = 20;
 
 export class PodEngine<V, K extends Key> implements TableOwner {
   readonly path: string;
@@ -51,6 +53,7 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   #holds: number = 0;
   #appendScheduled: boolean = false;
   #cancelTimer: (() => void) | undefined;
+  #cancelMark: (() => void) | undefined;
   #fold: Fold<V, K> | undefined;
   #foldScheduled: boolean = false;
   #foldNotBeforeMs: number = 0;
@@ -93,6 +96,8 @@ export class PodEngine<V, K extends Key> implements TableOwner {
       const { fileSize, gzip } = folder.manifest;
       const wanted: Layout = { fileSize: options.fileSize ?? fileSize, gzip: options.gzipped ?? gzip };
       if (wanted.fileSize !== fileSize || wanted.gzip !== gzip) compactFolder(folder, wanted);
+      // What the last process said of its end is in the report; from now on it would be said of this one.
+      folder.quietly(() => folder.withdrawEnding());
       return folder;
     } catch (error) {
       folder.release(false);
@@ -234,6 +239,8 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     this.#stopExit();
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
+    this.#cancelMark?.();
+    this.#cancelMark = undefined;
   }
 
   // ---- What the table asks.
@@ -257,6 +264,10 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     if (this.#holds > 0) return;
     if (this.table.dirty.size >= this.syncAt) this.#inBackground(() => this.sync());
     else this.#startTimer();
+  }
+
+  located(error: unknown, key: unknown): unknown {
+    return addPlace(error, this.path, key);
   }
 
   detachedError(key: Key): PodError {
@@ -284,6 +295,8 @@ export class PodEngine<V, K extends Key> implements TableOwner {
 
   #startTimer(): void {
     if (this.syncEvery === 0 || this.#cancelTimer !== undefined || this.closed || this.table.dirty.isEmpty) return;
+    this.#cancelMark?.();
+    this.#cancelMark = undefined;
     this.#cancelTimer = this.#system.clock.after(this.syncEvery, () => {
       this.#cancelTimer = undefined;
       if (this.#holds > 0 || this.closed) return;
@@ -297,13 +310,11 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   #afterSyncPoint(): void {
     this.#scheduleFold();
     if (!this.table.dirty.isEmpty) this.#startTimer();
-    else if (this.#cancelTimer === undefined && this.syncEvery > 0) {
+    else if (this.#cancelTimer === undefined && this.#cancelMark === undefined && this.syncEvery > 0) {
       // Idle by then: let a later line vouch for what was synced, so that rot in it can be told from an unfinished append.
-      this.#cancelTimer = this.#system.clock.after(this.syncEvery, () => {
-        this.#cancelTimer = undefined;
-        if (this.closed) return;
-        this.#inBackground(() => this.#writable().mark());
-        this.#startTimer();
+      this.#cancelMark = this.#system.clock.after(this.syncEvery, () => {
+        this.#cancelMark = undefined;
+        if (!this.closed) this.#inBackground(() => this.#writable().mark());
       });
     }
   }
@@ -343,7 +354,14 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     const folder = this.#writable();
     // A process that exits inside a transaction leaves it unfinished, and unfinished means that nothing happened.
     this.table.abandonTransactions();
-    if (folder.hasWritten || !this.table.pending.isEmpty || !this.table.dirty.isEmpty) folder.sync(how);
+    if (!this.table.pending.isEmpty || !this.table.dirty.isEmpty) folder.sync(how);
+    // Only the word of how the process ends is missing: without it nothing is lost.
+    else if (folder.ending !== how) folder.quietly(() => folder.sync(how));
+    if (!how.startsWith('SIG')) return;
+    // Somebody may veto a signal.
+    this.#system.clock.after(STILL_ALIVE_MS, () => {
+      if (!this.closed) folder.quietly(() => folder.withdrawEnding());
+    });
   }
 
   #requireNoTransaction(what: string): void {

@@ -14,6 +14,12 @@ import { type Entries, type PodOptions, pairs } from './options.ts';
 /** Lets only this library make handles; `open` is the door. */
 export const HANDLE_DOOR: unique symbol = Symbol('everpod.handle');
 
+/** Node's `util.inspect`, as it hands itself to objects that show themselves. */
+type Inspect = (value: unknown, options: object) => string;
+
+/** `console.log` shows this many entries. */
+const SHOWN_ENTRIES_MAX = 20;
+
 /** The engine under a handle, for classes that build on the pod; not exported from the package. */
 export let engineOf: <V, K extends Key>(pod: PersistentOrderedDict<V, K>) => PodEngine<V, K>;
 
@@ -372,8 +378,26 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
     this.close();
   }
 
+  /** What `console.log` shows: class, size, path, and the first entries. */
+  #inspect(options: object, inspect: Inspect): string {
+    const head = `${this.constructor.name}(${this.size}) ${JSON.stringify(this.path)}`;
+    if (this.closed) return `${head} (closed)`;
+    const shown = new Map<K, Json>();
+    for (const entry of this.#entries()) {
+      if (shown.size === SHOWN_ENTRIES_MAX) break;
+      shown.set(entry.key, entry.peek());
+    }
+    const body = inspect(shown, options).replace(/^Map\(\d+\) /, '');
+    return shown.size < this.size ? `${head} ${body} … ${this.size - shown.size} more` : `${head} ${body}`;
+  }
+
   static {
     engineOf = (pod) => pod.#engine;
+    Object.defineProperty(PersistentOrderedDict.prototype, Symbol.for('nodejs.util.inspect.custom'), {
+      value: function show(this: PersistentOrderedDict, _depth: number, options: object, inspect: Inspect): string {
+        return this.#inspect(options, inspect);
+      },
+    });
   }
 
   #require(key: K): Entry<V, K> {

@@ -31,10 +31,12 @@ export class MemoryLocks implements Locks {
     });
     return {
       previous,
-      release: (closed) => {
+      isIntact: () => true,
+      release: (outcome) => {
         if (this.#holders.get(folder) !== holder) return;
         this.#holders.delete(folder);
-        if (closed) this.#left.delete(folder);
+        if (outcome === 'closed' || (outcome === 'undone' && previous === undefined)) this.#left.delete(folder);
+        else if (outcome === 'undone' && previous !== undefined) this.#left.set(folder, previous);
       },
     };
   }

@@ -39,17 +39,18 @@ export const LISTED_KEYS_MAX = 1000;
 export function whyNothingLeft(counts: {
   total: number;
   done: number;
-  aborted: number;
   todo: number;
   exhausted: number;
   maxTries: number;
 }): string | undefined {
-  const { total, done, aborted, todo, exhausted, maxTries } = counts;
+  const { total, done, todo, exhausted, maxTries } = counts;
   if (todo > 0) return undefined;
   if (total === 0) return 'No task was added yet.';
   if (done === total) return total === 1 ? 'The one task is done.' : `All ${total} tasks are done.`;
   const parts = [`${done} of ${total} tasks are done`];
   if (exhausted > 0) parts.push(`${exhausted} used up all ${maxTries} tries`);
+  // Nothing is to do, so these are all that is left; an aborted task may be done or exhausted as well.
+  const aborted = total - done - exhausted;
   if (aborted > 0) parts.push(`${aborted} ${aborted === 1 ? 'is' : 'are'} aborted`);
   return `${parts.join(', ')}.`;
 }

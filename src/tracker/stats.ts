@@ -53,18 +53,25 @@ export class RateMeter {
     const last = this.#samples[this.#samples.length - 1];
     if (last !== undefined && atMs - last.atMs < SAMPLE_EVERY_MS) return;
     this.#samples.push({ atMs, done, total });
-    while (this.#samples.length > 2 && atMs - (this.#samples[0] as Sample).atMs > WINDOW_MS) this.#samples.shift();
+    this.#forget(atMs - WINDOW_MS);
   }
 
-  /** Rates between the oldest sample in the window and now. */
+  /** Rates over the window, or since the first sample where that is later. */
   rates(done: number, total: number): { donePerMinute: number; addedPerMinute: number } | undefined {
+    const nowMs = this.#clock.monotonic();
+    this.#forget(nowMs - WINDOW_MS);
     const [first] = this.#samples;
     if (first === undefined) return undefined;
-    const elapsedMs = this.#clock.monotonic() - first.atMs;
+    const elapsedMs = nowMs - Math.max(first.atMs, nowMs - WINDOW_MS);
     // Rates over less than a sample's time say nothing.
     if (elapsedMs < SAMPLE_EVERY_MS) return undefined;
     const minutes = elapsedMs / 60_000;
     return { donePerMinute: (done - first.done) / minutes, addedPerMinute: (total - first.total) / minutes };
+  }
+
+  /** Drops what lies before a moment, but for the last sample: those were the counts when the window began. */
+  #forget(beforeMs: number): void {
+    while ((this.#samples[1]?.atMs ?? Number.POSITIVE_INFINITY) <= beforeMs) this.#samples.shift();
   }
 }
 

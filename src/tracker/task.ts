@@ -4,6 +4,7 @@
  * The names on disk are those of tastypy, so that its folders carry on: `_tries`, `_done`, `_aborted` (checklist TP-003, TP-111).
  */
 import { PodError } from '../core/errors.ts';
+import { copyJson } from '../core/json.ts';
 
 /** Why the last try of a task failed, or why it was aborted. */
 export interface TaskError {
@@ -105,7 +106,8 @@ export function toTask(data: unknown): unknown {
   requireType('_done', _done, _done === undefined || typeof _done === 'boolean', 'true or false');
   requireType('_aborted', _aborted, _aborted === undefined || typeof _aborted === 'boolean', 'true or false');
   if (_tries !== undefined && _done !== undefined && _aborted !== undefined) return data;
-  return { ...NEW_TASK, ...withoutUndefined(data) };
+  // The copy drops undefined properties, which would hide the defaults, and refuses what a spread would quietly empty: a Date, a Map.
+  return { ...NEW_TASK, ...(copyJson(data) as object) };
 }
 
 function requireType(name: string, value: unknown, right: boolean, what: string): void {
@@ -119,15 +121,19 @@ function requireType(name: string, value: unknown, right: boolean, what: string)
   );
 }
 
-/** JSON drops undefined properties, so they must not hide the defaults. */
-function withoutUndefined(data: object): object {
-  return Object.fromEntries(Object.entries(data).filter(([, value]) => value !== undefined));
-}
-
 /** What is kept of an error, or of anything else that was thrown. */
 export function toTaskError(error: unknown, at: string, tryNumber: number, fallbackName: string): TaskError {
-  const { name, message, code } = describe(error, fallbackName);
+  const { name, message, code } = safelyDescribe(error, fallbackName);
   return { name, message, ...(code !== undefined && { code }), at, try: tryNumber };
+}
+
+/** Reporting a failure must not fail itself, whatever was thrown. */
+function safelyDescribe(error: unknown, fallbackName: string): ReturnType<typeof describe> {
+  try {
+    return describe(error, fallbackName);
+  } catch {
+    return { name: fallbackName, message: '' };
+  }
 }
 
 function describe(error: unknown, fallbackName: string): { name: string; message: string; code?: string | undefined } {
@@ -150,9 +156,11 @@ function describe(error: unknown, fallbackName: string): { name: string; message
 }
 
 function safeText(value: object): string {
+  let text: string | undefined;
   try {
-    return JSON.stringify(value);
+    text = JSON.stringify(value);
   } catch {
-    return Object.prototype.toString.call(value);
+    // A circle, or a bigint.
   }
+  return text ?? Object.prototype.toString.call(value);
 }
