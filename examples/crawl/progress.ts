@@ -11,7 +11,7 @@ export interface ProgressCounts {
   readonly etaMs: number | undefined;
 }
 
-const BAR_WIDTH = 24;
+const BAR_WIDTH = 20;
 const BAR_EVERY_MS = 100;
 const LINE_EVERY_MS = 2_000;
 const ETA_FROM_MS = 10_000;

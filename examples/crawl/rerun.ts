@@ -1,4 +1,5 @@
 /** Looks at what an earlier run left behind, says so, and makes it ready to carry on. */
+import { count } from './count.ts';
 import type { CrawlState } from './crawl-state.ts';
 
 /** A page that was in flight this often when the process died may be what kills it: from then on, such tries count. */
@@ -10,11 +11,11 @@ export function prepareRerun(state: CrawlState, retryFailed: boolean): string[] 
   if (resume.ended === 'new') return ['Nothing is there yet: a new crawl.'];
   const counts = [`${resume.done} done`, `${resume.todo} to do`, `${resume.aborted} given up`];
   if (resume.exhausted > 0) counts.push(`${resume.exhausted} failed until their tries were used up`);
-  const lines = [howItEnded(state), `${resume.total} pages: ${counts.join(', ')}.`];
+  const lines = [howItEnded(state), `${count(resume.total, 'page')}: ${counts.join(', ')}.`];
 
   const givenBack = giveBackTries(state);
-  if (givenBack > 0) lines.push(`${givenBack} were being fetched when it ended; that try is not counted.`);
-  if (retryFailed) lines.push(`${resetExhausted(state)} failed pages get as many tries again.`);
+  if (givenBack > 0) lines.push(`${count(givenBack, 'page')} in flight when it ended; that try is not counted.`);
+  if (retryFailed) lines.push(`${count(resetExhausted(state), 'failed page')} may be tried as often again.`);
   return lines;
 }
 
@@ -25,19 +26,24 @@ function howItEnded({ tasks }: CrawlState): string {
   return ended === 'killed' ? `The last run was killed${last}.` : `The last run was ended by ${how ?? ended}${last}.`;
 }
 
-/** The tracker counts a try before it hands a page out. That the process died meanwhile is hardly the page's fault. */
+/**
+ * The tracker counts a try before it hands a page out. That the process died meanwhile is hardly the page's fault, so it
+ * gets the try back. But one of these pages may be what killed it: they go to the end, where they stop nobody.
+ */
 function giveBackTries({ tasks }: CrawlState): number {
   let givenBack = 0;
-  // As one step, so that dying in the middle of it cannot give a try back twice.
+  // As one step, so that dying in the middle of it neither loses a page nor gives a try back twice.
   tasks.transaction(() => {
     for (const url of tasks.resume.unfinishedKeys) {
-      const task = tasks.get(url);
+      const task = tasks.snapshot(url);
       if (task === undefined) continue;
       const interruptions = (task.interruptions ?? 0) + 1;
-      task.interruptions = interruptions;
-      if (interruptions > MAX_INTERRUPTIONS) continue;
-      tasks.decrementTries(url);
-      givenBack += 1;
+      const isExcused = interruptions <= MAX_INTERRUPTIONS;
+      // Order is that of insertion, and only a new entry goes to the end.
+      tasks.delete(url);
+      tasks.set(url, { ...task, interruptions, _tries: task._tries - (isExcused ? 1 : 0) });
+      if (isExcused) givenBack += 1;
+      else tasks.fail(url, new Error('the process died while fetching it'));
     }
   });
   return givenBack;

@@ -1,4 +1,5 @@
 /** Sums up a crawl: what is done, what failed and why, and what a rerun would do. */
+import { count } from './count.ts';
 import type { CrawlState } from './crawl-state.ts';
 import type { CrawlCounts } from './crawler.ts';
 
@@ -46,7 +47,7 @@ export function summarise({ folder, tasks }: CrawlState, run: Run): Summary {
   for (const [url, task] of tasks) {
     if (task.redirectedTo !== undefined && task._done) redirects += 1;
     if (task._aborted) aborted.add(task._error?.message ?? 'no reason given', url);
-    else if (!task._done && !tasks.shouldDo(url)) failed.add(task._error?.message ?? 'the process died each time', url);
+    else if (!task._done && !tasks.shouldDo(url)) failed.add(task._error?.message ?? 'no error was recorded', url);
   }
   const { todo, tries } = tasks.stats();
   const seconds = run.ms / 1000;
@@ -106,10 +107,6 @@ function formatReason({ reason, count: n, example }: ReasonCount): string {
 
 function total(reasons: readonly ReasonCount[]): number {
   return reasons.reduce((sum, { count: n }) => sum + n, 0);
-}
-
-function count(n: number, one: string, many = `${one}s`): string {
-  return `${n} ${n === 1 ? one : many}`;
 }
 
 /** Counts by reason, most frequent first. */

@@ -6,7 +6,10 @@ import { acceptEdits, repairFolder, verifyFolder } from '../disk/repair.ts';
 import { nodeSystem } from '../disk/system.ts';
 import { exportTastypy } from '../disk/tastypy-export.ts';
 import { normalizePath } from '../pod/open-pods.ts';
+import { optionsError } from '../pod/options.ts';
 import { engineOf, PersistentOrderedDict } from '../pod/pod.ts';
+import { describeProgress, describeVerdict, torture, WRITER_COMMAND } from './torture.ts';
+import { type WriterTask, writeForEver } from './torture-writer.ts';
 
 /** Where a command writes. */
 export interface Output {
@@ -18,16 +21,21 @@ export interface CommandOptions {
   readonly path: string;
   readonly json: boolean;
   readonly tastypy: string | undefined;
+  readonly minutes: string | undefined;
+  readonly seed: string | undefined;
 }
 
 /** A command; returns the exit code. */
-export type Command = (options: CommandOptions, output: Output) => number;
+export type Command = (options: CommandOptions, output: Output) => number | Promise<number>;
 
 export const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['verify', verify],
   ['accept', accept],
   ['repair', repair],
   ['export', exportEntries],
+  ['torture', torturePods],
+  // Not for people: a child process of `torture`.
+  [WRITER_COMMAND, writeUntilKilled],
 ]);
 
 function verify({ path, json }: CommandOptions, { out }: Output): number {
@@ -73,4 +81,29 @@ function exportEntries({ path, json, tastypy }: CommandOptions, { out }: Output)
   } finally {
     pod.close();
   }
+}
+
+async function torturePods({ path, json, minutes, seed }: CommandOptions, { out, err }: Output): Promise<number> {
+  const place = normalizePath(path);
+  const seconds = 60 * numberOption(place, 'minutes', minutes ?? '1', 7 * 24 * 60);
+  const start = numberOption(place, 'seed', seed ?? String(Math.floor(Math.random() * 2 ** 32)), 2 ** 32 - 1);
+  err(`everpod torture ${path} for ${seconds} s, seed ${start}: writing, killing, comparing.\n`);
+  const verdict = await torture({
+    path: place,
+    seconds,
+    seed: start,
+    onProgress: (progress) => err(describeProgress(progress, seconds)),
+  });
+  out(json ? `${JSON.stringify(verdict)}\n` : describeVerdict(verdict));
+  return verdict.held ? 0 : 1;
+}
+
+function numberOption(path: string, name: string, text: string, max: number): number {
+  const number = Number(text);
+  if (text.trim() !== '' && number >= 0 && number <= max) return number;
+  throw optionsError(path, name, `must be a number from 0 to ${max}`);
+}
+
+function writeUntilKilled({ path: task }: CommandOptions, { out }: Output): Promise<never> {
+  return writeForEver(JSON.parse(task) as WriterTask, (line) => out(`${line}\n`));
 }

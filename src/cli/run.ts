@@ -15,22 +15,32 @@ Commands:
   repair PATH                 salvage every line that can be read; the rest goes into PATH/quarantine
   export PATH                 write every entry to standard output, one JSON array [key, value] a line
   export PATH --tastypy DIR   write the folder DIR in the format of tastypy
+  torture PATH                find out whether pods survive kill -9 here: write in child processes, kill them at random
+                              moments, compare what is left; PATH must be missing or empty, and is kept if anything is wrong
 
 Options:
   --json                      answer in JSON
+  --minutes N                 how long torture goes on (1)
+  --seed N                    repeat what a torture with this seed wrote
   --help                      this text
 
 Example:
   everpod verify crawl.pod
 `;
 
-/** Runs one command line. Returns the exit code. */
-export function run(args: readonly string[], output: Output): number {
+/** Runs one command line. Returns the exit code; a promise of it where the command takes its time. */
+export function run(args: readonly string[], output: Output): number | Promise<number> {
   try {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' }, tastypy: { type: 'string' } },
+      options: {
+        json: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+        tastypy: { type: 'string' },
+        minutes: { type: 'string' },
+        seed: { type: 'string' },
+      },
     });
     const [name, path, ...rest] = positionals;
     if (values.help === true || name === undefined) {
@@ -43,16 +53,23 @@ export function run(args: readonly string[], output: Output): number {
       output.err(`everpod: ${why}\n\n${HELP}`);
       return 2;
     }
-    return command({ path, json: values.json ?? false, tastypy: values.tastypy }, output);
+    const { json = false, tastypy, minutes, seed } = values;
+    const code = command({ path, json, tastypy, minutes, seed }, output);
+    return typeof code === 'number' ? code : code.catch((error: unknown) => explain(error, output));
   } catch (error) {
-    if (error instanceof PodError) {
-      output.err(`everpod: ${error.code}: ${error.message}\n`);
-      return error.code === 'ERR_POD_CORRUPT' ? 1 : 2;
-    }
-    if (error instanceof TypeError && 'code' in error) {
-      output.err(`everpod: ${error.message}\n\n${HELP}`);
-      return 2;
-    }
-    throw error;
+    return explain(error, output);
   }
+}
+
+/** Says what went wrong. Returns the exit code; what is no error of ours or of the command line is thrown on. */
+function explain(error: unknown, output: Output): number {
+  if (error instanceof PodError) {
+    output.err(`everpod: ${error.code}: ${error.message}\n`);
+    return error.code === 'ERR_POD_CORRUPT' ? 1 : 2;
+  }
+  if (error instanceof TypeError && 'code' in error) {
+    output.err(`everpod: ${error.message}\n\n${HELP}`);
+    return 2;
+  }
+  throw error;
 }

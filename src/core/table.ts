@@ -489,11 +489,13 @@ export class Table<V, K extends Key> {
     this.fileSize = fileSize;
     this.#pack();
     this.#shards = new Map();
+    this.#tail = 0;
     this.#slots.forEach((entry, slot) => {
       if (entry === null) return;
       entry.shard = Math.floor(slot / fileSize);
       this.#countIn(entry);
     });
+    this.#rebuilt();
   }
 
   #resetChanges(): void {

@@ -105,3 +105,21 @@ export function removeFile(fs: FileSystem, folder: string, name: string): void {
     if (errorCode(error) !== 'ENOENT') throw diskError(folder, `remove ${name}`, error);
   }
 }
+
+/** A temporary file that cannot be removed now is removed by the next recovery. */
+export function removeQuietly(fs: FileSystem, path: string): void {
+  try {
+    fs.unlink(path);
+  } catch {
+    // It may not exist, and the error that brought us here is the one to report.
+  }
+}
+
+/** For descriptors of which nothing more is expected: the system gives them back even where `close` fails. */
+export function closeQuietly(fs: FileSystem, fd: number): void {
+  try {
+    fs.close(fd);
+  } catch {
+    // See above.
+  }
+}

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { PodError } from '../core/errors.ts';
 import { type Key, keyText } from '../core/key.ts';
 import type { Entry, LoadedEntry, Table } from '../core/table.ts';
-import { diskError, hex8 } from './files.ts';
+import { disk, diskError, hex8 } from './files.ts';
 import { type OpenRecords, readFolderState } from './folder-state.ts';
 import type { FileStat, FileSystem } from './fs.ts';
 import type { HeldLock } from './lock.ts';
@@ -266,6 +266,7 @@ export class Folder<V, K extends Key> {
       this.sync();
       return;
     }
+    this.requireInPlace();
     this.#flushUnderWay = this.#finishFlush(this.log, this.log.end, this.#cuts);
     try {
       await this.#flushUnderWay;
@@ -280,11 +281,14 @@ export class Folder<V, K extends Key> {
       await log.fdatasyncBeside();
     } catch (error) {
       this.table.flushFailed();
+      this.#requireWorking();
       // Left behind or cut meanwhile: what it was about is durable elsewhere, or was taken back.
-      if (log !== this.log || cuts !== this.#cuts || this.failure !== undefined) return;
+      if (log !== this.log || cuts !== this.#cuts) return;
+      if (!log.broken) throw error;
       this.rescue(error);
       return;
     }
+    this.#requireWorking();
     if (log !== this.log || cuts !== this.#cuts || position.s <= this.point.s) return;
     this.durable = Math.max(this.durable, position.s);
     this.point = position;
@@ -457,6 +461,8 @@ export class Folder<V, K extends Key> {
     log.retire();
     this.log = next;
     this.ending = undefined;
+    // The numbers go back: what was durable beyond the sync point is counted anew.
+    this.durable = next.end.s;
     this.table.appended();
     this.#reachPoint(next.end);
   }
@@ -477,7 +483,7 @@ export class Folder<V, K extends Key> {
 
   /** A folder that was moved or removed while it is open would swallow everything that is written to it. */
   requireInPlace(): void {
-    const stat = this.fs.stat(join(this.path, this.log.name));
+    const stat = disk(this.path, `look at ${this.log.name}`, () => this.fs.stat(join(this.path, this.log.name)));
     if (stat?.isFile === true && stat.size === this.log.end.offset) return;
     throw new PodError(
       'ERR_POD_DISK',

@@ -73,7 +73,7 @@ function acquireByKernel(folder: string, method: 'flock' | 'exlock'): HeldLock {
     const lock = tryKernelLock(folder, method);
     // A failed first open removes its lock file; whoever had it open by then holds a lock on nothing, and takes the new file.
     if (lock?.isIntact()) return lock;
-    lock?.release(false);
+    lock?.release('open');
     owner = readOwner(join(folder, LOCK_NAME));
     if (owner !== undefined && mayBeAlive(owner)) break;
     // The owner is about to write its name, or has just closed the folder.
@@ -137,7 +137,7 @@ function acquireByPidFile(folder: string): HeldLock {
       const mine = putDownClaim(folder);
       const other = otherClaim(folder, mine);
       if (other === undefined) return holdClaim(folder, mine);
-      fs.unlinkSync(join(folder, mine));
+      fs.rmSync(join(folder, mine), { force: true });
       // Another claimant may have seen our file and gone back too; one that stays has the lock.
       if (other.name === rival?.name) break;
       rival = other;
@@ -164,8 +164,13 @@ interface Claim {
 function putDownClaim(folder: string): string {
   const name = `${LOCK_NAME}.held.${randomBytes(8).toString('hex')}`;
   const unfinished = join(folder, `.${name}.tmp`);
-  fs.writeFileSync(unfinished, ownerText(thisProcess()), { mode: 0o600, flag: 'wx' });
-  fs.renameSync(unfinished, join(folder, name));
+  try {
+    fs.writeFileSync(unfinished, ownerText(thisProcess()), { mode: 0o600, flag: 'wx' });
+    fs.renameSync(unfinished, join(folder, name));
+  } catch (error) {
+    fs.rmSync(unfinished, { force: true });
+    throw error;
+  }
   return name;
 }
 
@@ -182,22 +187,30 @@ function otherClaim(folder: string, mine: string): Claim | undefined {
 }
 
 function holdClaim(folder: string, mine: string): HeldLock {
-  for (const name of fs.readdirSync(folder)) {
-    if (/^\.lock\.held\.[0-9a-f]{16}\.tmp$/.test(name)) fs.rmSync(join(folder, name), { force: true });
-  }
-  const notes = join(folder, LOCK_NAME);
-  const previous = readOwner(notes);
-  fs.writeFileSync(notes, ownerText(thisProcess()), { mode: 0o600 });
   const path = join(folder, mine);
-  const held = fs.statSync(path);
-  return {
-    previous,
-    isIntact: () => isSameFile(held, path),
-    release: (closed) => {
-      if (closed) fs.writeFileSync(notes, '');
-      fs.unlinkSync(path);
-    },
-  };
+  try {
+    for (const name of fs.readdirSync(folder)) {
+      if (/^\.lock\.held\.[0-9a-f]{16}\.tmp$/.test(name)) fs.rmSync(join(folder, name), { force: true });
+    }
+    const notes = join(folder, LOCK_NAME);
+    const previous = readOwner(notes);
+    fs.writeFileSync(notes, ownerText(thisProcess()), { mode: 0o600 });
+    const held = fs.statSync(path);
+    return {
+      previous,
+      isIntact: () => isSameFile(held, path),
+      release: (outcome) => {
+        try {
+          if (outcome !== 'open') fs.writeFileSync(notes, textAfter(outcome, previous));
+        } finally {
+          fs.rmSync(path, { force: true });
+        }
+      },
+    };
+  } catch (error) {
+    fs.rmSync(path, { force: true });
+    throw error;
+  }
 }
 
 function isSameFile(held: fs.Stats, path: string): boolean {
@@ -272,9 +285,10 @@ function textAfter(outcome: 'closed' | 'undone', previous: LockOwner | undefined
   return outcome === 'closed' || previous === undefined ? '' : ownerText(previous);
 }
 
+/** Written over what is there before that is cut off, which needs no room on a full disk. */
 function writeText(fd: number, text: string): void {
-  fs.ftruncateSync(fd, 0);
-  fs.writeSync(fd, text, 0);
+  const length = text === '' ? 0 : fs.writeSync(fd, text, 0);
+  fs.ftruncateSync(fd, length);
 }
 
 function readOwner(path: string): LockOwner | undefined {

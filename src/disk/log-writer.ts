@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { PodError } from '../core/errors.ts';
-import { disk, diskError, hex8, writeAll } from './files.ts';
+import { closeQuietly, disk, diskError, errorCode, hex8, removeQuietly, writeAll } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import { type ClosingKind, JSON_OFFSET, NEWLINE, type SegmentHeader, writeCrc } from './log-format.ts';
 import { segmentName } from './names.ts';
@@ -44,7 +44,13 @@ export class LogWriter {
   #crc: number;
   #offset: number;
   #fsyncsUnderWay: number = 0;
+  /**
+   * What fsyncs beside the program use. The system tells each descriptor once that pages were lost, so with one descriptor for both, a
+   * failure that the fsync beside was told of, but we were not yet, would let our own next one succeed.
+   */
+  #besideFd: number | undefined;
   #retired: boolean = false;
+  #closed: boolean = false;
 
   constructor(fs: FileSystem, folder: string, fd: number, segment: number, base: number, end: LogPosition) {
     this.#fs = fs;
@@ -58,11 +64,11 @@ export class LogWriter {
     this.#offset = end.offset;
   }
 
-  /** Creates a segment with its header, written but not fsynced. The name must not exist. */
+  /** Creates a segment with its header, written but not fsynced. No manifest may list the name. */
   static create(fs: FileSystem, folder: string, header: Omit<SegmentHeader, 'salt'>): LogWriter {
     const name = segmentName(header.wal);
     return disk(folder, `create ${name}`, () => {
-      const fd = fs.open(join(folder, name), 'wx');
+      const fd = openNew(fs, join(folder, name));
       try {
         const line = JSON.stringify({ ...header, salt: randomBytes(8).toString('hex') } satisfies SegmentHeader);
         const crc = crc32(line);
@@ -70,8 +76,8 @@ export class LogWriter {
         writeAll(fs, fd, bytes, 0);
         return new LogWriter(fs, folder, fd, header.wal, header.base, { s: header.base, offset: bytes.length, crc });
       } catch (error) {
-        fs.close(fd);
-        fs.unlink(join(folder, name));
+        closeQuietly(fs, fd);
+        removeQuietly(fs, join(folder, name));
         throw error;
       }
     });
@@ -166,9 +172,10 @@ export class LogWriter {
 
   async fdatasyncBeside(): Promise<void> {
     this.#refuseBroken();
+    this.#besideFd ??= disk(this.#folder, `open ${this.name}`, () => this.#fs.open(join(this.#folder, this.name), 'r+'));
     this.#fsyncsUnderWay++;
     try {
-      await this.#fs.fdatasyncBeside(this.#fd);
+      await this.#fs.fdatasyncBeside(this.#besideFd);
     } catch (error) {
       this.broken = true;
       throw diskError(this.#folder, `fsync ${this.name}`, error);
@@ -178,10 +185,13 @@ export class LogWriter {
     }
   }
 
-  /** Closes the descriptor, as soon as no fsync uses it. */
+  /** Closes the descriptors, as soon as no fsync uses them. What was fsynced is on the disk whatever `close` says, so it is not asked. */
   retire(): void {
     this.#retired = true;
-    if (this.#fsyncsUnderWay === 0) this.#fs.close(this.#fd);
+    if (this.#fsyncsUnderWay > 0 || this.#closed) return;
+    this.#closed = true;
+    closeQuietly(this.#fs, this.#fd);
+    if (this.#besideFd !== undefined) closeQuietly(this.#fs, this.#besideFd);
   }
 
   #refuseBroken(): void {
@@ -211,5 +221,16 @@ export class LogWriter {
     this.#offset += this.#filled;
     this.#filled = 0;
     if (this.#buffer.length > BUFFER_BYTES) this.#buffer = Buffer.allocUnsafe(1 << 16);
+  }
+}
+
+/** Creates a file. One that is there already was left by an attempt that failed while the disk did, and could not be removed then. */
+function openNew(fs: FileSystem, path: string): number {
+  try {
+    return fs.open(path, 'wx');
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
+    fs.unlink(path);
+    return fs.open(path, 'wx');
   }
 }

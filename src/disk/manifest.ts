@@ -12,7 +12,7 @@ import { Buffer } from 'node:buffer';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { PodError } from '../core/errors.ts';
-import { crcText, disk } from './files.ts';
+import { crcText, disk, removeQuietly } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import { MANIFEST_NAME, temporaryName } from './names.ts';
 
@@ -180,11 +180,4 @@ export function replaceManifest(fs: FileSystem, folder: string, manifest: Manife
   });
 }
 
-/** A temporary file that cannot be removed now is removed by the next recovery. */
-export function removeQuietly(fs: FileSystem, path: string): void {
-  try {
-    fs.unlink(path);
-  } catch {
-    // It may not exist, and the error that brought us here is the one to report.
-  }
-}
+export { removeQuietly };

@@ -149,6 +149,7 @@ function openLocked(fs: FileSystem, path: string, create: CreateOptions, previou
 /** Creates a folder and those above it, durably. Returns what it made, the topmost first. */
 function makeFolder(fs: FileSystem, path: string): string[] {
   const missing: string[] = [];
+  const made: string[] = [];
   let existing = path;
   try {
     for (let stat = fs.stat(existing); stat === undefined; stat = fs.stat(existing)) {
@@ -157,14 +158,26 @@ function makeFolder(fs: FileSystem, path: string): string[] {
     }
     if (fs.stat(existing)?.isFolder !== true) throw notFolder(path, existing);
     for (const folder of missing) {
-      fs.mkdir(folder);
+      if (tryMakeFolder(fs, folder)) made.push(folder);
       fs.fsyncFolder(dirname(folder));
     }
   } catch (error) {
+    for (const folder of made.reverse()) removeFolderQuietly(fs, folder);
     if (errorCode(error) === 'ENOTDIR') throw notFolder(path, path);
     throw diskError(path, 'create the folder', error);
   }
-  return missing;
+  return made;
+}
+
+/** Makes a folder; false where somebody else has made it since we looked. */
+function tryMakeFolder(fs: FileSystem, folder: string): boolean {
+  try {
+    fs.mkdir(folder);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return false;
+    throw error;
+  }
 }
 
 /** Makes a folder, or takes one that is empty. */
@@ -338,7 +351,8 @@ function recover(fs: FileSystem, path: string, manifest: Manifest, previous: Loc
       const tail = disk(path, 'read the log', () => readRange(fs, fd, last.scan.end.offset, droppedBytes));
       quarantined.push(quarantine(fs, path, `${segmentName(last.segment)}.tail`, tail));
     }
-    if (droppedBytes > 0 || last.scan.end.s > last.base) settleLog(fs, path, fd, last);
+    // Also where it holds no record: it may have been cut by a process that died before its fsync.
+    settleLog(fs, path, fd, last);
     if (state.extended) {
       for (const { segment } of state.segments.slice(0, -1)) fsyncFile(fs, path, segmentName(segment));
       const segments = state.segments.map(({ segment, base }) => [segment, base] as const);

@@ -43,6 +43,8 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   syncAt: number;
   syncEvery: number;
   closed: boolean = false;
+  /** Removes the folder again, where it was made for this handle. */
+  uncreate: (() => void) | undefined;
   /** Opens that were not closed yet. */
   handles: number = 1;
   readonly #system: System;
@@ -123,6 +125,16 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   setMeta(meta: FolderMeta): void {
     this.requireWritable();
     this.#writable().setMeta(meta);
+  }
+
+  /** Whether the files under the path are still those that are open. */
+  get isInPlace(): boolean {
+    try {
+      this.#folder?.requireInPlace();
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   requireOpen(): void {

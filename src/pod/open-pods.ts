@@ -4,11 +4,12 @@
  * The registry hangs on `globalThis` under a registered symbol, so that two copies of the library in one process share it.
  */
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
-import { errorCode } from '../disk/files.ts';
+import { errorCode, removeQuietly } from '../disk/files.ts';
 import type { FolderMeta } from '../disk/manifest.ts';
+import { classify, LOCK_NAME, MANIFEST_NAME } from '../disk/names.ts';
 import { makeEmptyFolder } from '../disk/recovery.ts';
 import { nodeSystem, type System } from '../disk/system.ts';
 import { PodEngine } from './engine.ts';
@@ -77,7 +78,9 @@ export function openHandle<H extends object, V, K extends Key>(
   }
   // Beside a handle that is open, memory of one's own can only be read from.
   const effective: PodOptions<V, K> = open === undefined ? options : { ...options, mode: 'r' };
+  const uncreate = creationUndo(system, place);
   const engine = new PodEngine<V, K>(system, place, effective, kind.meta);
+  if (engine.recovery.ended === 'new') engine.uncreate = uncreate;
   const handle = kind.make(engine);
   if (options.isolated !== true) {
     const { real, folder } = identify(system, place);
@@ -112,6 +115,36 @@ export function releaseHandle<V, K extends Key>(engine: PodEngine<V, K>): void {
   }
 }
 
+/** Gives back a handle that its caller never got; a folder that was made for it goes again. */
+export function discardHandle<V, K extends Key>(engine: PodEngine<V, K>): void {
+  releaseHandle(engine);
+  if (engine.closed) engine.uncreate?.();
+}
+
+/** Looks at what is there before a folder is made, and gives back what removes the rest afterwards. */
+function creationUndo({ fs }: System, place: string): (() => void) | undefined {
+  const missing: string[] = [];
+  const names = new Set<string>();
+  try {
+    if (fs.stat(join(place, MANIFEST_NAME)) !== undefined) return undefined;
+    for (let folder = place; fs.stat(folder) === undefined; folder = dirname(folder)) missing.push(folder);
+    if (missing.length === 0) for (const name of fs.readdir(place)) names.add(name);
+  } catch {
+    return undefined; // Opening it says what is wrong.
+  }
+  return () => {
+    try {
+      for (const name of fs.readdir(place)) {
+        const isOurs = name === MANIFEST_NAME || name.startsWith(LOCK_NAME) || classify(name).kind !== 'other';
+        if (isOurs && !names.has(name)) removeQuietly(fs, join(place, name));
+      }
+      for (const folder of missing) fs.rmdir(folder);
+    } catch {
+      // Somebody put something into it meanwhile: then it is theirs.
+    }
+  };
+}
+
 /** An absolute path; `~` is the home folder, as in the ancestor (checklist TP-009). */
 export function normalizePath(path: string): string {
   if (typeof path !== 'string' || path === '' || path.includes('\0')) {
@@ -135,7 +168,9 @@ export function copyTarget(path: string, options: object): { fs: System['fs']; t
 function findOpen(system: System, place: string): OpenPod | undefined {
   const { real, folder } = identify(system, place);
   const open = registry().pods.get(real);
-  return open !== undefined && open.folder === folder && !open.engine.closed ? open : undefined;
+  if (open === undefined || open.engine.closed) return undefined;
+  // A file system gives the number of a folder that was removed to the next one, so the files must be the handle's, too.
+  return open.folder === folder && open.engine.isInPlace ? open : undefined;
 }
 
 /** The real path of a folder and what tells it from another one under the same path. */
@@ -145,6 +180,16 @@ function identify({ fs }: System, place: string): { real: string; folder: string
     if (stat !== undefined) return { real: fs.realpath(place), folder: `${stat.dev}:${stat.ino}` };
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
+    if (errorCode(error) === 'ENOTDIR') {
+      throw new PodError(
+        'ERR_POD_NOT_FOLDER',
+        `${place} cannot be a pod: a part of the path is a file, not a folder.`,
+        {
+          path: place,
+          cause: error,
+        },
+      );
+    }
   }
   return { real: place, folder: 'missing' };
 }

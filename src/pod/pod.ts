@@ -8,7 +8,7 @@ import type { Entry } from '../core/table.ts';
 import { copyTable } from '../disk/compact.ts';
 import type { RecoveryReport } from '../disk/recovery.ts';
 import type { PodEngine } from './engine.ts';
-import { copyTarget, openHandle, releaseHandle } from './open-pods.ts';
+import { copyTarget, discardHandle, openHandle, releaseHandle } from './open-pods.ts';
 import { type Entries, type PodOptions, pairs } from './options.ts';
 
 /** Lets only this library make handles; `open` is the door. */
@@ -416,7 +416,7 @@ export function applyInit<V, K extends Key>(pod: PersistentOrderedDict<V, K>, in
   try {
     pod.transaction(() => pod.update(init));
   } catch (error) {
-    pod.close();
+    discardHandle(engineOf(pod));
     throw error;
   }
 }

@@ -42,7 +42,10 @@ export interface FsCall {
 
 /** What happens instead of a call. */
 export type FsFault =
-  /** It fails with this code and does nothing; an fsync also loses what it should have written. */
+  /**
+   * It fails with this code and does nothing. The fsync of a file also loses what it should have written; that of a folder does not,
+   * because file systems keep folders in a journal, where a later commit takes along what an earlier one could not.
+   */
   | { readonly kind: 'error'; readonly code: string }
   /** A write takes this many bytes, a read gives this many. */
   | { readonly kind: 'short'; readonly bytes: number }
@@ -61,6 +64,8 @@ interface OpenFile {
   readonly node: MemoryNode;
   readonly path: string;
   readonly mode: OpenMode;
+  /** How many failures of the file this descriptor has been told of. */
+  failuresTold: number;
 }
 
 /** An fdatasync that runs beside the program. */
@@ -193,7 +198,7 @@ export class MemoryFileSystem implements FileSystem {
     if (node === undefined) throw systemError('ENOENT', 'open', path);
     if (node.isFolder) throw systemError('EISDIR', 'open', path);
     const fd = ++this.#descriptorsMade;
-    this.#open.set(fd, { node, path, mode });
+    this.#open.set(fd, { node, path, mode, failuresTold: node.failures });
     if (mode === 'wx') this.#tell('open', path);
     return fd;
   }
@@ -221,7 +226,8 @@ export class MemoryFileSystem implements FileSystem {
     const given = buffer.subarray(offset, offset + length);
     const fault = this.#enter('write', path, { bytes: given });
     if (fault?.kind === 'lie') return length;
-    const bytes = given.slice(0, fault?.kind === 'short' ? Math.min(fault.bytes, length) : length);
+    // A copy: `slice` of a Buffer would be a view of the caller's memory.
+    const bytes = new Uint8Array(given.subarray(0, fault?.kind === 'short' ? Math.min(fault.bytes, length) : length));
     if (bytes.length === 0) return 0;
     node.perform({ kind: 'write', offset: position, bytes, ...this.#operation(node) });
     this.#tell('write', path);
@@ -236,37 +242,70 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   fsync(fd: number): void {
-    const { node, path } = this.#file(fd, 'fsync');
-    if (this.#enter('fsync', path, {}, node) === undefined) node.persist();
+    this.#syncNow(fd, 'fsync');
   }
 
   fdatasync(fd: number): void {
-    const { node, path } = this.#file(fd, 'fdatasync');
-    if (this.#enter('fdatasync', path, {}, node) === undefined) node.persist();
+    this.#syncNow(fd, 'fdatasync');
+  }
+
+  #syncNow(fd: number, name: 'fsync' | 'fdatasync'): void {
+    const file = this.#file(fd, name);
+    let fault: FsFault | undefined;
+    try {
+      fault = this.#enter(name, file.path);
+    } catch (error) {
+      if (!(error instanceof ProcessKilled)) this.#fail(file);
+      throw error;
+    }
+    if (fault === undefined) this.#finishSync(file, name, file.node.openOperations);
   }
 
   fdatasyncBeside(fd: number): Promise<void> {
-    const { node, path } = this.#file(fd, 'fdatasync');
+    const file = this.#file(fd, 'fdatasync');
+    const begun = file.node.openOperations.slice();
     return new Promise((resolve, reject) => {
-      const begun = node.openOperations.slice();
       const beside: FsyncBeside = {
-        path,
+        path: file.path,
         finish: () => {
           this.besides.delete(beside);
-          node.persist(begun);
-          resolve();
+          try {
+            this.#finishSync(file, 'fdatasync', begun);
+            resolve();
+          } catch (error) {
+            reject(error);
+          }
         },
         fail: (code) => {
           this.besides.delete(beside);
-          node.lose();
-          reject(systemError(code, 'fdatasync', path));
+          this.#fail(file);
+          reject(systemError(code, 'fdatasync', file.path));
         },
       };
-      const fault = this.#enter('fdatasync', path, {}, node);
+      let fault: FsFault | undefined;
+      try {
+        fault = this.#enter('fdatasync', file.path);
+      } catch (error) {
+        if (!(error instanceof ProcessKilled)) this.#fail(file);
+        throw error;
+      }
       if (fault !== undefined) resolve();
       else if (this.holdsBesides) this.besides.add(beside);
       else beside.finish();
     });
+  }
+
+  /** As Linux since 4.13: a file's failure is told to each descriptor that was open, once; and the pages count as clean. */
+  #fail(file: OpenFile): void {
+    file.node.lose();
+    file.failuresTold = ++file.node.failures;
+  }
+
+  #finishSync(file: OpenFile, name: FsCallName, operations: readonly OpenOperation[]): void {
+    file.node.persist(operations);
+    if (file.failuresTold === file.node.failures) return;
+    file.failuresTold = file.node.failures;
+    throw systemError('EIO', name, file.path);
   }
 
   /** The same calls as Node's file system makes underneath, so that each of them can fail. */
@@ -329,8 +368,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   fsyncFolder(path: string): void {
-    const node = this.#find(path);
-    if (this.#enter('fsyncFolder', path, {}, node) !== undefined) return;
+    if (this.#enter('fsyncFolder', path) !== undefined) return;
     this.#require(path).persist();
   }
 
@@ -362,7 +400,7 @@ export class MemoryFileSystem implements FileSystem {
   // ---- Shared.
 
   /** Counts a call and asks what happens instead. Returns the fault where the call is to do something else than fail. */
-  #enter(name: FsCallName, path: string, details: Partial<FsCall> = {}, synced?: MemoryNode): FsFault | undefined {
+  #enter(name: FsCallName, path: string, details: Partial<FsCall> = {}): FsFault | undefined {
     if (this.killed) throw new ProcessKilled();
     const fault = this.intercept?.({ index: this.calls++, name, path, ...details });
     if (fault === undefined) return undefined;
@@ -371,7 +409,6 @@ export class MemoryFileSystem implements FileSystem {
       throw new ProcessKilled();
     }
     if (fault.kind !== 'error') return fault;
-    synced?.lose();
     throw systemError(fault.code, name, path);
   }
 

@@ -2,8 +2,8 @@
  * What a file or a folder in memory consists of: what is surely on the disk, and the operations whose survival is still open.
  *
  * The model is the weakest one that POSIX allows. Each write, truncation and change of a folder survives a power cut on its own, in any
- * combination with the others, until an fsync of that file or folder has returned. An fsync that failed leaves its operations
- * in limbo: they are seen by everybody, may or may not be on the disk, and no later fsync changes that.
+ * combination with the others, until an fsync of that file or folder has returned. An fsync that failed leaves the writes in limbo:
+ * they are seen by everybody, may or may not be on the disk, and no later fsync changes that.
  */
 
 /** What is known about an operation's survival. */
@@ -77,6 +77,8 @@ export class MemoryNode {
   data: Uint8Array = NOTHING;
   entries: Map<string, MemoryNode> = new Map();
   mtimeMs: number = 0;
+  /** How many fsyncs of it failed. */
+  failures: number = 0;
   /** What is surely on the disk. */
   #base: Uint8Array = NOTHING;
   #baseEntries: Map<string, MemoryNode> = new Map();
@@ -128,9 +130,11 @@ export class MemoryNode {
     if (this.#operations.length === 0 && !this.isFolder) this.#base = this.data;
   }
 
-  /** An fsync failed: the system calls the pages clean and will never write them. */
+  /** An fsync failed: the system calls the pages clean and will never write them. The size is in the journal, and may still follow. */
   lose(): void {
-    for (const operation of this.#operations) if (operation.status === 'pending') operation.status = 'limbo';
+    for (const operation of this.#operations) {
+      if (operation.status === 'pending' && operation.kind === 'write') operation.status = 'limbo';
+    }
   }
 
   /** The content after a power cut. */

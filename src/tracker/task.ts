@@ -51,8 +51,8 @@ const TRIES_MAX = 2 ** 25 - 1;
 /** Derives the packed state of any value; what is missing or of the wrong type counts as not there (rule 11). */
 export function stateOf(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
-  const { _tries, _done, _aborted, _error } = value as Partial<Record<keyof TaskRecord, unknown>>;
-  const tries = typeof _tries === 'number' && _tries > 0 ? Math.min(Math.floor(_tries), TRIES_MAX) : 0;
+  const { _done, _aborted, _error } = value as Partial<Record<keyof TaskRecord, unknown>>;
+  const tries = Math.min(triesOf(value as object), TRIES_MAX);
   const done = _done === true;
   const aborted = _aborted === true;
   const hasError = typeof _error === 'object' && _error !== null;
@@ -64,6 +64,23 @@ export function stateOf(value: unknown): number {
   const failedTry = hasError ? (_error as Partial<TaskError>).try : 0;
   if (tries > (typeof failedTry === 'number' ? failedTry : 0) && !done && !aborted) state |= UNFINISHED;
   return state;
+}
+
+/** The tries of a task, whatever stands in their place. */
+function triesOf(task: object): number {
+  const { _tries } = task as { _tries?: unknown };
+  return typeof _tries === 'number' && _tries > 0 ? Math.floor(_tries) : 0;
+}
+
+/** The tries of a task whose state is known; the value is looked at only where they are too many to be packed. */
+export function exactTries(state: number, value: () => unknown): number {
+  const tries = triesIn(state);
+  return tries < TRIES_MAX ? tries : triesOf(value() as object);
+}
+
+/** A value as an object that can hold a record: one that is none goes under the name `val`, so that nothing is lost. */
+export function asObject(value: unknown): object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : { val: value };
 }
 
 /** The tries in a packed state. */

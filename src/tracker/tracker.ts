@@ -2,7 +2,7 @@
  * `ProgressTracker`: a pod of tasks with tries, done and aborted, whose `tryKeys()` drives a crawl or a batch.
  */
 import { PodError } from '../core/errors.ts';
-import { copyJson } from '../core/json.ts';
+import { copyJson, setOwn } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
 import type { Entry } from '../core/table.ts';
 import type { PodEngine } from '../pod/engine.ts';
@@ -14,7 +14,9 @@ import type { SlotSet } from './slot-set.ts';
 import { estimate, RateMeter, type TrackerStats } from './stats.ts';
 import {
   ABORTED,
+  asObject,
   DONE,
+  exactTries,
   isTodo,
   NEW_TASK,
   RECORD_NAMES,
@@ -22,7 +24,6 @@ import {
   type TaskRecord,
   toTask,
   toTaskError,
-  triesIn,
 } from './task.ts';
 import { TaskIndex } from './task-index.ts';
 
@@ -126,7 +127,12 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
         return new ProgressTracker(HANDLE_DOOR, engine);
       },
     });
-    if (maxTries !== undefined && maxTries !== handle.maxTries) handle.#setMaxTries(maxTries);
+    try {
+      if (maxTries !== undefined) handle.#setMaxTries(maxTries);
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
     applyInit(handle, init as Entries<Task<T>, K> | undefined);
     return handle;
   }
@@ -202,15 +208,22 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
   /**
    * Marks a task as done, with more data if given. Its `_error` is dropped. Doing it again changes nothing.
    *
-   * @throws {PodError} `ERR_POD_UNKNOWN_KEY`
+   * @throws {PodError} `ERR_POD_UNKNOWN_KEY`; `ERR_POD_VALUE`, `ERR_POD_SCHEMA` where the data does not fit: the task is not done
    */
   markDone(key: K, data?: Partial<T>): void {
     const entry = this.#require(key);
-    const record = copyJson({ ...data, _done: true }) as unknown as TaskRecord;
-    this.#change(entry, (task) => {
-      Object.assign(task, record);
-      delete task._error;
-    });
+    const members = data === undefined ? undefined : copyData(data);
+    this.#change(
+      entry,
+      (task) => {
+        for (const [name, member] of Object.entries(members ?? {})) {
+          setOwn(task as unknown as Record<string, unknown>, name, member);
+        }
+        task._done = true;
+        delete task._error;
+      },
+      members !== undefined,
+    );
   }
 
   /** Marks a task as not done. */
@@ -228,9 +241,10 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
 
   /** Sets a task aside: it is not handed out any more. The reason, an error or words, is kept as its `_error`. */
   abort(key: K, reason?: unknown): void {
-    this.#change(this.#require(key), (task) => {
+    const entry = this.#require(key);
+    this.#change(entry, (task) => {
       task._aborted = true;
-      if (reason !== undefined) task._error = toTaskError(reason, this.#now(), task._tries, 'Aborted');
+      if (reason !== undefined) task._error = toTaskError(reason, this.#now(), triesNow(entry), 'Aborted');
     });
   }
 
@@ -249,14 +263,15 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
 
   /** Remembers why a try failed: the error's name, message and code, when, and which try. The try stays counted. */
   fail(key: K, error: unknown): void {
-    this.#change(this.#require(key), (task) => {
-      task._error = toTaskError(error, this.#now(), task._tries, 'Error');
+    const entry = this.#require(key);
+    this.#change(entry, (task) => {
+      task._error = toTaskError(error, this.#now(), triesNow(entry), 'Error');
     });
   }
 
   /** How often a task was handed out. */
   tries(key: K): number {
-    return triesIn(this.#require(key, false).state);
+    return triesNow(this.#require(key, false));
   }
 
   incrementTries(key: K): void {
@@ -485,6 +500,13 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
 
   #setMaxTries(maxTries: number): void {
     if (maxTries === this.#index.maxTries) return;
+    if (this.#engine.table.inTransaction) {
+      throw new PodError(
+        'ERR_POD_UNSUPPORTED',
+        'maxTries cannot be changed inside a transaction, as it could not be taken back with it.',
+        { path: this.path },
+      );
+    }
     if (this.isWritable) this.#engine.setMeta({ maxTries });
     this.#index.maxTries = maxTries;
   }
@@ -505,12 +527,17 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
   }
 
   /** Changes a task's record as one step: one record in the log, and one fsync at level `power`. */
-  #change(entry: Entry<Task<T>, K>, change: (task: TaskRecord) => void): void {
-    const plain = entry.plain as unknown as TaskRecord;
-    const record = { ...plain };
+  #change(entry: Entry<Task<T>, K>, change: (task: TaskRecord) => void, withData: boolean = false): void {
+    const record: TaskRecord = { ...NEW_TASK, ...asObject(entry.plain) };
     change(record);
-    this.#engine.table.edit(entry, record);
+    this.#engine.table.edit(entry, withData ? this.#checked(entry.key, record) : record);
     this.#rates.sample(this.#index.done.size, this.size);
+  }
+
+  /** What the schema makes of a whole task, where there is one. */
+  #checked(key: K, task: object): object {
+    const { checkValue } = this.#engine;
+    return checkValue === undefined ? task : (copyJson(checkValue(task, key)) as object);
   }
 
   #merge(key: K, data: Partial<Task<T>>): void {
@@ -519,22 +546,21 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
       this.set(key, data as Task<T>);
       return;
     }
-    toTask(data);
-    const members = copyJson(data) as object;
-    this.#engine.table.edit(entry, { ...NEW_TASK, ...(entry.plain as object), ...members });
+    const task = { ...NEW_TASK, ...asObject(entry.plain), ...copyData(data) };
+    this.#engine.table.edit(entry, this.#checked(key, task));
   }
 
   #setTries(key: K, next: (tries: number) => number): void {
     const entry = this.#require(key);
     this.#change(entry, (task) => {
-      task._tries = next(triesIn(entry.state));
+      task._tries = next(triesNow(entry));
     });
   }
 
   /** Counts a try and appends it: the claim is safe from the death of the process before anybody works on the task. */
   #claim(entry: Entry<Task<T>, K>): void {
     this.#change(entry, (task) => {
-      task._tries = triesIn(entry.state) + 1;
+      task._tries = triesNow(entry) + 1;
     });
     this.#engine.appendNow();
   }
@@ -632,27 +658,43 @@ PersistentOrderedDict.prototype.convertToTracker = function convertToTracker<T e
   if (this instanceof ProgressTracker) return this as ProgressTracker<T, K>;
   const engine = engineOf(this) as unknown as PodEngine<Task<T>, K>;
   engine.requireWritable();
+  if (engine.table.inTransaction) {
+    throw new PodError('ERR_POD_UNSUPPORTED', 'convertToTracker() cannot run inside a transaction.', {
+      path: engine.path,
+    });
+  }
   if (maxTries !== undefined && (!Number.isSafeInteger(maxTries) || maxTries < 0)) {
     throw optionsError(engine.path, 'maxTries', 'must be a whole number from 0');
+  }
+  const known = converted.get(engine) as ProgressTracker<T, K> | undefined;
+  if (known !== undefined) {
+    if (maxTries !== undefined) known.maxTries = maxTries;
+    engine.handles++;
+    return known;
   }
   engine.transaction(() => {
     for (const entry of engine.table.entries()) {
       const value: unknown = entry.plain;
-      const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-      const task = toTask(isObject ? value : { val: value }) as object;
+      const task = toTask(asObject(value)) as object;
       if (task !== value) engine.table.edit(entry, copyJson({ ...task }) as object);
     }
   });
   engine.sync();
-  engine.setMeta({ tracker: true, maxTries: maxTries ?? 0 });
+  engine.setMeta({ tracker: true, maxTries: maxTries ?? engine.meta.maxTries ?? 0 });
   const tracker = new ProgressTracker<T, K>(HANDLE_DOOR, engine);
   shareHandle(engine, tracker);
+  converted.set(engine, tracker);
   return tracker;
 };
 
+/** A table tells one index of its changes, so there is one tracker for an engine. */
+const converted: WeakMap<object, object> = new WeakMap();
+
 /** A folder that was never a tracker's may be one all the same (tastypy's have no manifest); what is no task is refused. */
 function requireTasks<T extends object, K extends Key>(engine: PodEngine<Task<T>, K>): void {
-  if (engine.meta.tracker === true) return;
+  // A folder that was just adopted has the mark because we asked for it, not because anybody looked.
+  const { adopted } = engine.recovery;
+  if (engine.meta.tracker === true && !adopted) return;
   try {
     for (const entry of engine.table.entries()) {
       const value: unknown = entry.peek();
@@ -660,6 +702,7 @@ function requireTasks<T extends object, K extends Key>(engine: PodEngine<Task<T>
     }
     if (engine.isWritable) engine.setMeta({ tracker: true, maxTries: engine.meta.maxTries ?? 0 });
   } catch (error) {
+    if (adopted) engine.setMeta({ tracker: false, maxTries: undefined });
     engine.close();
     if (!(error instanceof PodError) || error.code !== 'ERR_POD_VALUE') throw error;
     throw new PodError(
@@ -683,9 +726,9 @@ function taskSchema<T extends object>(schema: StandardSchema<T>): StandardSchema
       validate: (value) => {
         const record: Record<string, unknown> = { ...NEW_TASK };
         const data: Record<string, unknown> = {};
-        for (const [name, member] of Object.entries(value as object)) {
+        for (const [name, member] of Object.entries(asObject(value))) {
           const isRecord = (RECORD_NAMES as readonly string[]).includes(name);
-          (isRecord ? record : data)[name] = member;
+          setOwn(isRecord ? record : data, name, member);
         }
         const result = schema['~standard'].validate(data);
         if (result instanceof Promise) return result as Promise<never>;
@@ -695,6 +738,16 @@ function taskSchema<T extends object>(schema: StandardSchema<T>): StandardSchema
   };
   taskSchemas.set(schema, whole as unknown as StandardSchema<never>);
   return whole;
+}
+
+/** A copy of what is to be merged into a task. */
+function copyData(data: object): object {
+  toTask(data);
+  return copyJson(data) as object;
+}
+
+function triesNow<V, K extends Key>(entry: Entry<V, K>): number {
+  return exactTries(entry.state, () => entry.peek());
 }
 
 function percent(fraction: number, decimals: number): string {

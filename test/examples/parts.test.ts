@@ -196,17 +196,17 @@ describe('showProgress', () => {
   });
 
   it('draws a bar on a terminal, never wider than the terminal', () => {
-    const { counts, written, hide } = show(true, 42);
+    const { counts, written, hide } = show(true, 41);
     vi.advanceTimersByTime(100);
     Object.assign(counts, { done: 1, todo: 2, aborted: 1, total: 4 });
     vi.advanceTimersByTime(100);
     hide();
     expect(written).toEqual([
-      '\r\u001B[K[........................] 0 of 1 done, 1',
-      '\r\u001B[K[############............] 1 of 4 done, 2',
-      '\r\u001B[K[############............] 1 of 4 done, 2',
+      '\r\u001B[K[....................] 0 of 1 done, 1 to',
+      '\r\u001B[K[##########..........] 1 of 4 done, 2 to',
+      '\r\u001B[K[##########..........] 1 of 4 done, 2 to',
       '\n',
     ]);
-    expect(written[0]?.length).toBe(4 + 41);
+    expect(written[0]?.length).toBe(4 + 40);
   });
 });

@@ -3,7 +3,7 @@
  *
  * EVERPOD_SITE_DIR names a real folder to do it with; EVERPOD_SITE_KILLS says how often to kill (3 otherwise).
  */
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -82,21 +82,34 @@ function walkFolder(folder: string): { done: string[]; dead: string[] } {
   return { done: done.sort(), dead: dead.sort() };
 }
 
+function bytesOfResults(cwd: string): number {
+  const root = path.join(cwd, 'crawl-data');
+  let bytes = 0;
+  for (const site of existsSync(root) ? readdirSync(root) : []) {
+    const folder = path.join(root, site, 'pages.pod');
+    for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+      // It may be gone between the two calls.
+      bytes += statSync(path.join(folder, name), { throwIfNoEntry: false })?.size ?? 0;
+    }
+  }
+  return bytes;
+}
+
 /** Crawls to the end through the kills, and gives what the files then say. */
 async function crawlWithKills(folder: string, kills: number, pageCount: number) {
   const cwd = temporaryFolder();
   const args = ['--site', folder];
   const moments: number[] = [];
-  // So that they spread over the crawl: a page takes a few milliseconds.
-  const rangeMs = (5 * pageCount) / kills;
+  // Moments are counted in bytes of results, some 280 a page, so that the kills spread over the crawl on any machine.
+  const bytesPerKill = (280 * pageCount) / kills;
   while (moments.length < kills) {
-    const running = start('crawl.ts', args, { cwd });
-    await running.said('Crawling');
-    const ms = Math.round(Math.random() * rangeMs);
-    await sleep(ms);
-    running.child.kill('SIGKILL');
-    if ((await running.finished).signal !== 'SIGKILL') break;
-    moments.push(ms);
+    const { child, finished, said } = start('crawl.ts', args, { cwd });
+    await said('Crawling');
+    const wanted = bytesOfResults(cwd) + Math.random() * 1.5 * bytesPerKill;
+    while (child.exitCode === null && bytesOfResults(cwd) < wanted) await sleep(1);
+    child.kill('SIGKILL');
+    if ((await finished).signal !== 'SIGKILL') break;
+    moments.push(bytesOfResults(cwd));
   }
   const summary = await crawl(args, { cwd });
   const rerun = await crawl(args, { cwd });
@@ -125,7 +138,7 @@ describe('crawl.ts --site', () => {
     expect(walkFolder(folder)).toEqual({ done, dead });
 
     const crawled = await crawlWithKills(folder, KILLS, done.length);
-    console.log(`killed after ${crawled.moments.join(', ')} ms; ${crawled.summary.fetched} fetched by the last run`);
+    console.log(`killed at ${crawled.moments.join(', ')} bytes; ${crawled.summary.fetched} fetched by the last run`);
     expect(crawled.moments.length).toBeGreaterThan(0);
     expect(crawled.done).toEqual(done);
     expect(crawled.aborted).toEqual(dead);
@@ -141,7 +154,7 @@ describe('crawl.ts --site', () => {
     const { summary } = crawled;
     console.log(
       `${expected.done.length} pages by the walk, ${crawled.done.length} by the crawl; ` +
-        `${crawled.moments.length} kills after ${crawled.moments.join(', ')} ms; ` +
+        `${crawled.moments.length} kills at ${crawled.moments.join(', ')} bytes; ` +
         `last run: ${summary.fetched} fetched, ${summary.pagesPerSecond} a second`,
     );
     expect(crawled.done).toEqual(expected.done);

@@ -1,0 +1,115 @@
+// The command as a child process: what it prints where, its exit codes, and the folder it leaves.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { POD } from '../../src/index.ts';
+import { useTemporary } from '../tracker/temporary.ts';
+import { everpodChild } from './everpod.ts';
+
+const temporary = useTemporary();
+
+function podAt(entries: Record<string, unknown>): string {
+  const path = temporary.path();
+  POD.open<unknown>(path, { init: entries }).close();
+  return path;
+}
+
+describe.concurrent('everpod, as a process', () => {
+  it('says how it is used', async () => {
+    const help = await everpodChild('--help');
+    expect([help.code, help.err]).toEqual([0, '']);
+    for (const word of ['verify', 'accept', 'repair', 'export', '--tastypy', '--json'])
+      expect(help.out).toContain(word);
+  });
+
+  it('is refused with exit code 2 where it is used wrongly', async () => {
+    const wrong = await everpodChild('mend', 'a.pod');
+    expect([wrong.code, wrong.out]).toEqual([2, '']);
+    expect(wrong.err).toContain('there is no command mend');
+    expect(wrong.err).toContain('Usage:');
+  });
+
+  it('verifies', async () => {
+    const path = podAt({ a: 1, b: { c: [2] } });
+    expect(await everpodChild('verify', path)).toEqual({ code: 0, out: `${path}: all is well, 2 entries.\n`, err: '' });
+  });
+
+  it('takes an edit by hand over, which until then is damage', async () => {
+    const path = podAt({ a: 1, b: 2 });
+    writeFileSync(join(path, '0.json'), '"a"\t1\n"b"\t"two"\n"c"\t3\n');
+    const verified = await everpodChild('verify', path);
+    expect([verified.code, verified.out]).toEqual([1, '']);
+    expect(verified.err).toContain('everpod accept');
+    expect(await everpodChild('accept', path)).toEqual({ code: 0, out: `${path}: accepted 0.json.\n`, err: '' });
+    const { out } = await everpodChild('export', path);
+    expect(out).toBe('["a",1]\n["b","two"]\n["c",3]\n');
+  });
+
+  it('repairs', async () => {
+    const path = podAt({ a: 1, b: 2, c: 3 });
+    writeFileSync(join(path, '0.json'), '"a"\t1\nsomething else\n"c"\t3\n');
+    const repaired = await everpodChild('repair', path, '--json');
+    expect(repaired.code).toBe(0);
+    expect(JSON.parse(repaired.out)).toMatchObject({ entries: 2, lostLines: 1 });
+    const verified = await everpodChild('verify', '--json', path);
+    expect(JSON.parse(verified.out)).toEqual({ ok: true, entries: 2 });
+  });
+
+  it('exports the folder of the ancestor back byte for byte', async () => {
+    const fixture = fileURLToPath(new URL('../fixtures/tastypy/plain.pod', import.meta.url));
+    const path = temporary.path();
+    cpSync(fixture, path, { recursive: true });
+    const target = temporary.path('back');
+    const exported = await everpodChild('export', path, '--tastypy', target);
+    expect([exported.code, exported.err]).toEqual([0, '']);
+    for (const file of ['0.json', '1.json', '2.json']) {
+      expect(readFileSync(join(target, file)).equals(readFileSync(join(fixture, file)))).toBe(true);
+    }
+  });
+
+  it('does not touch a folder that another process has open', async () => {
+    const path = podAt({ a: 1 });
+    const pod = temporary.keep(POD.open<unknown>(path));
+    pod.set('b', 2);
+    pod.sync();
+    for (const command of ['accept', 'repair']) {
+      const { code, out, err } = await everpodChild(command, path);
+      expect(err).toContain('ERR_POD_LOCKED');
+      expect(err).toContain(String(process.pid));
+      expect([code, out]).toEqual([2, '']);
+    }
+    expect((await everpodChild('export', path)).out).toBe('["a",1]\n["b",2]\n');
+    expect(existsSync(join(path, 'quarantine'))).toBe(false);
+  });
+
+  it('says so where there is no folder, and makes none', async () => {
+    const path = temporary.path('nothing.pod');
+    const { code, out, err } = await everpodChild('repair', path);
+    expect([code, out]).toEqual([2, '']);
+    expect(err).toContain('ERR_POD_NOT_FOUND');
+    expect(existsSync(path)).toBe(false);
+  });
+
+  it('ends quietly when nobody reads on, as in `everpod export a.pod | head -1`', async () => {
+    const path = temporary.path();
+    const pod = POD.open<string>(path, { durability: 'exit' });
+    for (let key = 0; key < 4_000; key++) pod.set(`k${key}`, 'x'.repeat(200));
+    pod.close();
+    const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+    const child = spawn(process.execPath, ['--import', 'tsx', main, 'export', path], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let err = '';
+    child.stderr.on('data', (words: Buffer) => {
+      err += words.toString();
+    });
+    const [first] = (await once(child.stdout, 'data')) as [Buffer];
+    expect(first.toString()).toContain('["k0"');
+    child.stdout.destroy();
+    await once(child, 'close');
+    expect(err).toBe('');
+  });
+});

@@ -1,0 +1,394 @@
+/**
+ * Proves the proof: the engine with one step of the protocol left out, or in the wrong place, must be caught by the enumerator.
+ *
+ * A mutant is a file system that skips a call, or a method of the folder or the log that forgets something; where neither reaches, one
+ * function of a module. A mutant that is not caught means that the enumerator does not look closely enough.
+ */
+import { Buffer } from 'node:buffer';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { Key } from '../../src/core/key.ts';
+import { Fold } from '../../src/disk/fold.ts';
+import { Folder } from '../../src/disk/folder.ts';
+import { LogWriter } from '../../src/disk/log-writer.ts';
+import type { Durability } from '../../src/pod/options.ts';
+import type { DiskImage, FsCall, FsFault, MemoryFileSystem } from '../../src/testing/index.ts';
+import { type Effort, Explorer, PATH, type Setup, Violation } from './enumerator-explorer.ts';
+import { scripts } from './enumerator-scripts.ts';
+import { mixes, walk } from './enumerator-workloads.ts';
+
+/** Which module functions are changed now. */
+const { switches } = vi.hoisted(() => ({ switches: { anyShard: false, noThrough: false } }));
+
+vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
+vi.mock('../../src/disk/shards.ts', async (original) => {
+  const real = await original<typeof import('../../src/disk/shards.ts')>();
+  return { ...real, matches: (...args: Parameters<typeof real.matches>) => switches.anyShard || real.matches(...args) };
+});
+vi.mock('../../src/disk/manifest.ts', async (original) => {
+  const real = await original<typeof import('../../src/disk/manifest.ts')>();
+  const parseManifest: typeof real.parseManifest = (...args) => {
+    const manifest = real.parseManifest(...args);
+    if (!switches.noThrough) return manifest;
+    return { ...manifest, shards: new Map([...manifest.shards].map(([n, content]) => [n, { ...content, seq: 0 }])) };
+  };
+  return { ...real, parseManifest };
+});
+vi.mock('../../src/disk/log-reader.ts', async (original) => {
+  const real = await original<typeof import('../../src/disk/log-reader.ts')>();
+  const scanSegment: typeof real.scanSegment = (...args) => {
+    const scan = real.scanSegment(...args);
+    if (scan === undefined || !switches.noThrough) return scan;
+    return { ...scan, intents: scan.intents.map((intent) => ({ ...intent, t: 0 })) };
+  };
+  return { ...real, scanSegment };
+});
+
+interface Mutant {
+  /** Leaves something out by answering calls itself. */
+  readonly intercept?: NonNullable<Setup['intercept']>;
+  /** Changes the code; what it changed is put back afterwards. */
+  readonly patch?: () => void;
+  readonly setup?: Partial<Setup>;
+  /** The scripts that are tried first. */
+  readonly first?: readonly string[];
+}
+
+const LIE: FsFault = { kind: 'lie' };
+const isManifestTemp = (path: string): boolean => /\/\.pod\.json\.[0-9a-f]{16}\.tmp/.test(path);
+const isShardTemp = (path: string): boolean => /\/\.\d+\.json(\.gz)?\.[0-9a-f]{16}\.tmp/.test(path);
+const isStaged = (path: string): boolean => /\/\.\d+\.json(\.gz)?\.g\d+(\.\d+)?$/.test(path);
+const isLog = (path: string): boolean => /\/wal-\d+\.jsonl$/.test(path);
+const isShard = (path: string): boolean => /\/\d+\.json(\.gz)?$/.test(path);
+
+function lieAbout(matches: (call: FsCall, fs: MemoryFileSystem, recovering: boolean) => boolean): Mutant['intercept'] & {} {
+  return (call, fs, recovering) => (matches(call, fs, recovering) ? LIE : undefined);
+}
+
+function textOf(fs: MemoryFileSystem, path: string): string {
+  const content = fs.image().get(path);
+  return content === undefined || content === 'folder' ? '' : Buffer.from(content).toString('latin1');
+}
+
+/** The last two lines of a file. */
+function lastLines(fs: MemoryFileSystem, path: string): string[] {
+  return textOf(fs, path).trimEnd().split('\n').slice(-2);
+}
+
+function hasManifestTemp(fs: MemoryFileSystem): boolean {
+  return [...fs.image().keys()].some((path) => isManifestTemp(path));
+}
+
+/** Remembers, for each file system, the last call that changed something. */
+function afterCall(
+  before: (call: FsCall) => boolean,
+  matches: (call: FsCall, recovering: boolean) => boolean,
+): Mutant['intercept'] & {} {
+  const armed = new WeakSet<MemoryFileSystem>();
+  return (call, fs, recovering) => {
+    if (before(call)) armed.add(fs);
+    else if (armed.has(fs) && matches(call, recovering)) {
+      armed.delete(fs);
+      return LIE;
+    }
+    return undefined;
+  };
+}
+
+type AnyFolder = Folder<never, Key>;
+
+/** Puts another method in the place of a folder's; the real one is handed over. */
+function patchFolder<Name extends 'sync' | 'appendIntents' | 'rotate' | 'mark' | 'flush' | 'rememberStat'>(
+  name: Name,
+  make: (real: AnyFolder[Name]) => (this: AnyFolder, ...args: never[]) => unknown,
+): void {
+  const real = Folder.prototype[name] as AnyFolder[Name];
+  vi.spyOn(Folder.prototype, name).mockImplementation(make(real) as never);
+}
+
+const loose: DiskImage = new Map([
+  [`${PATH}/0.json`, Buffer.from('"a"\t1\n"b"\t2\n')],
+  [`${PATH}/1.json`, Buffer.from('"c"\t3\n')],
+]);
+
+const mutants: Readonly<Record<string, Mutant>> = {
+  noManifestFsync: { intercept: lieAbout((call) => call.name === 'fsync' && isManifestTemp(call.path)) },
+  noDirFsyncBefore: { intercept: lieAbout((call, fs) => call.name === 'fsyncFolder' && hasManifestTemp(fs)) },
+  noDirFsyncAfter: {
+    intercept: afterCall(
+      (call) => call.name === 'rename' && isManifestTemp(call.path),
+      (call) => call.name === 'fsyncFolder',
+    ),
+  },
+  noWalHeaderFsync: {
+    intercept: lieAbout(
+      (call, fs) => call.name === 'fsync' && isLog(call.path) && textOf(fs, call.path).split('\n').length === 2,
+    ),
+  },
+  noTmpFsync: { intercept: lieAbout((call) => call.name === 'fsync' && isShardTemp(call.path)) },
+  compactNoFsync: {
+    intercept: lieAbout((call) => call.name === 'fsync' && isStaged(call.path)),
+    first: ['compacted with shards of equal size'],
+  },
+  unlinkWalFirst: {
+    intercept: (call, fs) => {
+      if (call.name !== 'fsyncFolder' || !hasManifestTemp(fs)) return undefined;
+      const temp = [...fs.image().keys()].findLast((path) => isManifestTemp(path)) as string;
+      const first = Number(/"wal":\[\[(\d+),/.exec(textOf(fs, temp))?.[1]);
+      for (const path of fs.image().keys()) {
+        if (isLog(path) && Number(/wal-(\d+)/.exec(path)?.[1]) < first) fs.unlink(path);
+      }
+      return undefined;
+    },
+  },
+  manifestInPlace: {
+    intercept: (call, fs) => {
+      if (call.name !== 'rename' || !isManifestTemp(call.path) || textOf(fs, call.to as string) === '') return undefined;
+      const bytes = Buffer.from(textOf(fs, call.path), 'latin1');
+      const fd = fs.open(call.to as string, 'r+');
+      fs.truncate(fd, 0);
+      fs.write(fd, bytes, 0, bytes.length, 0);
+      fs.fsync(fd);
+      fs.close(fd);
+      fs.unlink(call.path);
+      return LIE;
+    },
+  },
+  ackFirst: { intercept: lieAbout((call) => call.name === 'fdatasync' && isLog(call.path)) },
+  noIntentFsync: {
+    intercept: lieAbout(
+      (call, fs) => call.name === 'fdatasync' && lastLines(fs, call.path)[0]?.includes('"o":"fold"') === true,
+    ),
+  },
+  revertNoFsync: {
+    intercept: afterCall(
+      (call) => call.name === 'truncate' && isLog(call.path),
+      (call, recovering) => call.name === 'fsync' && isLog(call.path) && !recovering,
+    ),
+    first: ['reverted after turns, then something else'],
+  },
+  revertMemoryOnly: {
+    intercept: lieAbout((call, _, recovering) => call.name === 'truncate' && isLog(call.path) && !recovering),
+    first: ['reverted after turns, then something else'],
+  },
+  recoverNoFsync: {
+    intercept: lieAbout((call, _, recovering) => recovering && call.name === 'fsync' && isLog(call.path)),
+    first: ['reverted after turns, then something else'],
+  },
+  recoverNoDirFsync: {
+    intercept: lieAbout((call, fs, recovering) => recovering && call.name === 'fsyncFolder' && !hasManifestTemp(fs)),
+    first: ['killed between the rename of a manifest and its fsync'],
+  },
+  recoverNoRewrite: {
+    intercept: lieAbout((call, fs, recovering) => {
+      if (!recovering || call.name !== 'write' || !isLog(call.path)) return false;
+      return textOf(fs, call.path).includes(Buffer.from(call.bytes ?? []).toString('latin1'));
+    }),
+    first: ['an fsync that fails and cannot be worked around, then a death'],
+  },
+  rescueNoFsync: {
+    intercept: lieAbout((call, fs, recovering) => {
+      const isRescue = !recovering && call.name === 'fsync' && isLog(call.path);
+      return isRescue && textOf(fs, call.path).split('\n').length > 2;
+    }),
+    first: ['an fsync that fails after a mark', 'an fsync that fails while a turn is pending, then a death'],
+  },
+  noRollForward: {
+    intercept: (call, _, recovering) =>
+      recovering && call.name === 'open' && call.mode === 'r' && isStaged(call.path)
+        ? { kind: 'error', code: 'ENOENT' }
+        : undefined,
+    first: ['compacted with shards of equal size'],
+  },
+  compactDirect: {
+    intercept: (call, fs) => {
+      if (call.name !== 'rename' || !isStaged(call.path) || !isStaged(call.to ?? '')) return undefined;
+      fs.rename(call.path, (call.to as string).replace(/\/\.(\d+\.json(\.gz)?)\.g\d+$/, '/$1'));
+      return LIE;
+    },
+    first: ['compacted with shards of equal size'],
+  },
+  adoptNoFsync: {
+    intercept: lieAbout((call, _, recovering) => recovering && call.name === 'fsync' && isShard(call.path)),
+    setup: { image: loose, loose: true, before: '"a"\t1\n"b"\t2\n"c"\t3\n' },
+    first: ['turns with and without a sync point'],
+  },
+  fsyncRetry: {
+    patch: () => {
+      const real = LogWriter.prototype.fdatasync;
+      vi.spyOn(LogWriter.prototype, 'fdatasync').mockImplementation(function (this: LogWriter) {
+        try {
+          real.call(this);
+        } catch {
+          this.broken = false;
+          real.call(this);
+        }
+      });
+    },
+    first: ['an fsync that fails while a turn is pending, then a death'],
+  },
+  yWritten: {
+    patch: () => {
+      const real = LogWriter.prototype.close;
+      vi.spyOn(LogWriter.prototype, 'close').mockImplementation(function (this: LogWriter, kind, count) {
+        real.call(this, kind, count, this.s);
+      });
+    },
+  },
+  noCommit: {
+    patch: () => {
+      const { add, close } = LogWriter.prototype;
+      vi.spyOn(LogWriter.prototype, 'add').mockImplementation(function (this: LogWriter, members) {
+        const s = add.call(this, members);
+        if (!/^"o":"(commit|sync|mark)"/.test(members)) add.call(this, '"o":"commit","c":1,"y":0');
+        return s;
+      });
+      vi.spyOn(LogWriter.prototype, 'close').mockImplementation(function (this: LogWriter, kind, _, durable) {
+        close.call(this, kind, 0, durable);
+      });
+    },
+  },
+  noIntents: {
+    patch: () =>
+      patchFolder('appendIntents', () => function (this: AnyFolder) {
+        this.sync();
+      }),
+  },
+  intentAfterRename: {
+    patch: () => {
+      let late: { folder: AnyFolder; left: number; append: () => void } | undefined;
+      patchFolder('appendIntents', (real) => function (this: AnyFolder, ...args: never[]) {
+        const [intents] = args as unknown as [readonly string[]];
+        this.sync();
+        late = { folder: this, left: intents.length, append: () => real.call(this, intents) };
+      });
+      patchFolder('rememberStat', (real) => function (this: AnyFolder, ...args: never[]) {
+        real.call(this, ...(args as unknown as [number]));
+        if (late?.folder !== this || --late.left > 0) return;
+        const { append } = late;
+        late = undefined;
+        append();
+      });
+    },
+  },
+  revertCutsIntents: {
+    patch: () =>
+      patchFolder('appendIntents', (real) => function (this: AnyFolder, ...args: never[]) {
+        this.sync();
+        const { point } = this;
+        real.call(this, ...(args as unknown as [readonly string[]]));
+        this.point = point;
+      }),
+    first: ['installed, then changed, then reverted', 'a fold with changes and a revert between its slices'],
+  },
+  rotateUnsynced: {
+    patch: () => {
+      let rotating = false;
+      patchFolder('rotate', (real) => function (this: AnyFolder) {
+        rotating = true;
+        try {
+          real.call(this);
+        } finally {
+          rotating = false;
+        }
+      });
+      patchFolder('sync', (real) => function (this: AnyFolder, ...args: never[]) {
+        if (rotating) this.append('sync');
+        else real.call(this, ...args);
+      });
+    },
+    first: ['a fold with changes and a revert between its slices'],
+  },
+  foldUnsynced: {
+    patch: () => {
+      let folding = false;
+      const step = Fold.prototype.step;
+      vi.spyOn(Fold.prototype, 'step').mockImplementation(function (this: Fold<never, Key>) {
+        folding = true;
+        try {
+          return step.call(this);
+        } finally {
+          folding = false;
+        }
+      });
+      patchFolder('sync', (real) => function (this: AnyFolder, ...args: never[]) {
+        if (!folding) real.call(this, ...args);
+      });
+    },
+    first: ['a fold with changes and a revert between its slices'],
+  },
+  flushPointEarly: {
+    patch: () =>
+      patchFolder('flush', (real) => function (this: AnyFolder) {
+        const done = real.call(this);
+        this.point = this.log.end;
+        return done;
+      }),
+    first: ['a flush that is taken back'],
+  },
+  anyShard: { patch: () => void (switches.anyShard = true) },
+  noThrough: {
+    patch: () => void (switches.noThrough = true),
+    first: ['deleted and added again before a new key, folded but the log kept'],
+  },
+};
+
+const EFFORT: Effort = {
+  budget: { subsetsUpTo: 4, drawn: 4, tears: 2, tornWrites: 1 },
+  secondCrash: 0.2,
+  deaths: 0.3,
+  readers: 0.1,
+};
+const LEVELS: readonly Durability[] = ['process', 'power', 'exit'];
+/** So many random walks of each kind are tried when no script catches a mutant. */
+const SEEDS = 8;
+
+/** The first violation that the enumerator finds, or undefined. */
+async function firstViolation(mutant: Mutant): Promise<string | undefined> {
+  const attempts: [seed: number, level: Durability, (explorer: Explorer) => unknown][] = [];
+  const names = [...(mutant.first ?? []), ...Object.keys(scripts)];
+  for (const name of names) {
+    for (const level of LEVELS) attempts.push([1, level, scripts[name] as (explorer: Explorer) => unknown]);
+  }
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    for (const level of LEVELS) {
+      for (const mix of Object.values(mixes)) attempts.push([seed, level, (explorer) => walk(explorer, mix, 20)]);
+    }
+  }
+  for (const [seed, level, work] of attempts) {
+    const intercept = mutant.intercept;
+    const setup: Setup = { seed, level, effort: EFFORT, ...(intercept && { intercept }), ...mutant.setup };
+    const explorer = new Explorer(setup);
+    try {
+      await work(explorer);
+    } catch (error) {
+      if (explorer.violation === undefined && !(error instanceof Violation)) throw error;
+    }
+    if (explorer.violation !== undefined) return explorer.violation.message;
+  }
+  return undefined;
+}
+
+describe('a mutant is caught:', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+    switches.anyShard = false;
+    switches.noThrough = false;
+  });
+
+  for (const [name, mutant] of Object.entries(mutants)) {
+    it(name, async () => {
+      mutant.patch?.();
+      const violation = await firstViolation(mutant);
+      expect(violation).toBeTypeOf('string');
+    });
+  }
+
+  it('and the code as it is passes where they were caught', async () => {
+    const effort = EFFORT;
+    for (const script of Object.values(scripts)) {
+      const explorer = new Explorer({ seed: 1, level: 'process', effort });
+      await script(explorer);
+      expect(explorer.violation).toBeUndefined();
+    }
+  });
+});

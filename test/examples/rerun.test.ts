@@ -1,0 +1,115 @@
+import { spawnSync } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { CrawlState } from '../../examples/crawl/crawl-state.ts';
+import { prepareRerun } from '../../examples/crawl/rerun.ts';
+import { temporaryFolder } from './run-example.ts';
+
+const STATE = new URL('../../examples/crawl/crawl-state.ts', import.meta.url).href;
+const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+
+/** Runs a few lines on the state in a process of its own, which then ends without a word. */
+function dieAfter(folder: string, lines: string): void {
+  const code = `
+    import { CrawlState } from ${JSON.stringify(STATE)};
+    const { tasks } = new CrawlState(${JSON.stringify(folder)}, 3);
+    ${lines}
+    process.kill(process.pid, 'SIGKILL');`;
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  const args = ['--import', TSX, '--input-type=module', '--eval', code];
+  const { signal, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
+  if (signal !== 'SIGKILL') throw new Error(`The child was to be killed, but ended with ${signal}: ${stderr}`);
+}
+
+function rerun(folder: string, retryFailed = false) {
+  const state = new CrawlState(folder, 3);
+  const lines = prepareRerun(state, retryFailed);
+  const reasons = [...state.tasks.failedItems()].map(([url, task]) => [url, task._error?.message]);
+  const tasks = [...state.tasks].map(([url, { _tries, interruptions }]) => [url, _tries, interruptions ?? 0]);
+  state.close();
+  return { lines, tasks, reasons };
+}
+
+describe('prepareRerun', () => {
+  it('says that a crawl is new', () => {
+    expect(rerun(temporaryFolder()).lines).toEqual(['Nothing is there yet: a new crawl.']);
+  });
+
+  it('gives their try back to pages that were in flight, and puts them at the end', () => {
+    const folder = temporaryFolder();
+    dieAfter(
+      folder,
+      `tasks.addMany(['a', 'b', 'c', 'd', 'e']);
+       for (const key of tasks.tryKeys({ limit: 4 })) {
+         if (key === 'a') tasks.markDone(key);
+         if (key === 'b') tasks.fail(key, new Error('busy'));
+       }`,
+    );
+    const { lines, tasks } = rerun(folder);
+    expect(lines[0]).toMatch(/^The last run was killed, its last sign of life was at 20/);
+    expect(lines.slice(1)).toEqual([
+      '5 pages: 1 done, 4 to do, 0 given up.',
+      '2 pages in flight when it ended; that try is not counted.',
+    ]);
+    expect(tasks).toEqual([
+      ['a', 1, 0],
+      ['b', 1, 0],
+      ['e', 0, 0],
+      ['c', 0, 1],
+      ['d', 0, 1],
+    ]);
+    // Nothing happened in between, so nothing is given back twice.
+    expect(rerun(folder)).toEqual({
+      lines: ['The last run ended in good order.', '5 pages: 1 done, 4 to do, 0 given up.'],
+      tasks,
+      reasons: [['b', 'busy']],
+    });
+  });
+
+  it('stops excusing a page that is always there when the process dies', () => {
+    const folder = temporaryFolder();
+    let deaths = 0;
+    for (; deaths < 20; deaths++) {
+      const { tasks } = rerun(folder);
+      if (tasks.length > 0 && tasks[0]?.[1] === 3) break;
+      // To be handed out and never heard of again is the same to the tracker, and quicker than a death.
+      const state = new CrawlState(folder, 3);
+      state.tasks.addIfAbsent('deadly');
+      state.tasks.tryKeys().next();
+      state.close();
+    }
+    // Five times excused, then three tries.
+    expect(deaths).toBe(8);
+    const { lines, tasks, reasons } = rerun(folder);
+    expect(lines[1]).toBe('1 page: 0 done, 0 to do, 0 given up, 1 failed until their tries were used up.');
+    expect(tasks).toEqual([['deadly', 3, 8]]);
+    expect(reasons).toEqual([['deadly', 'the process died while fetching it']]);
+  });
+
+  it('starts over with pages that used up their tries, if asked to', () => {
+    const folder = temporaryFolder();
+    const state = new CrawlState(folder, 3);
+    state.tasks.addMany(['done', 'failed', 'twice', 'aborted']);
+    for (let pass = 0; pass < 3; pass++) {
+      for (const key of state.tasks.tryKeys()) {
+        if (key === 'done') state.tasks.markDone(key);
+        else if (key === 'aborted') state.tasks.abort(key, 'no hope');
+        else state.tasks.fail(key, new Error('busy'));
+      }
+      if (pass === 1) state.tasks.decrementTries('twice');
+    }
+    state.close();
+    expect(rerun(folder).lines.slice(1)).toEqual([
+      '4 pages: 1 done, 1 to do, 1 given up, 1 failed until their tries were used up.',
+    ]);
+    const { lines, tasks } = rerun(folder, true);
+    expect(lines.at(-1)).toBe('1 failed page may be tried as often again.');
+    expect(tasks).toEqual([
+      ['done', 1, 0],
+      ['failed', 0, 0],
+      ['twice', 2, 0],
+      ['aborted', 1, 0],
+    ]);
+  });
+});

@@ -1,0 +1,93 @@
+/** Reads a pod again and again beside its writer, and says the first thing that is wrong. Whatever would change a file throws. */
+import childProcess from 'node:child_process';
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { type PersistentOrderedDict, POD } from '../../../src/index.ts';
+import type { Account } from './bank.ts';
+import { say } from './say.ts';
+
+const [folder = '', timesText = '', sumText = ''] = process.argv.slice(2);
+const times = Number(timesText);
+
+forbidChanges();
+
+function forbidChanges(): void {
+  const open = fs.openSync;
+  fs.openSync = (path, flags, mode) => {
+    if (flags !== 'r' && flags !== fs.constants.O_RDONLY) throw new Error(`opened to write: ${String(path)}`);
+    return open(path, flags, mode);
+  };
+  const changing = {
+    fs: fs as unknown as Record<string, unknown>,
+    names: [
+      ...[
+        'writeFileSync',
+        'appendFileSync',
+        'mkdirSync',
+        'renameSync',
+        'unlinkSync',
+        'rmSync',
+        'rmdirSync',
+        'copyFileSync',
+      ],
+      ...[
+        'truncateSync',
+        'ftruncateSync',
+        'linkSync',
+        'symlinkSync',
+        'chmodSync',
+        'utimesSync',
+        'futimesSync',
+        'writevSync',
+      ],
+    ],
+  };
+  for (const name of changing.names) {
+    changing.fs[name] = () => {
+      throw new Error(`called: ${name}`);
+    };
+  }
+  childProcess.spawnSync = () => {
+    throw new Error('started a program');
+  };
+  syncBuiltinESMExports();
+}
+
+function readFloor(): number {
+  const bytes = Buffer.alloc(8);
+  const fd = fs.openSync(`${folder}.floor`, 'r');
+  fs.readSync(fd, bytes, 0, 8, 0);
+  fs.closeSync(fd);
+  return bytes.readDoubleLE();
+}
+
+function audit(pod: PersistentOrderedDict<Account>, floor: number): number {
+  let sum = 0;
+  let lastBorn = -1;
+  let version = -1;
+  for (const [key, { amount, born }] of pod) {
+    if (key === 'version') version = amount;
+    else sum += amount;
+    if (born <= lastBorn) throw new Error(`${key} stands behind a younger one`);
+    lastBorn = born;
+  }
+  if (sum !== Number(sumText)) throw new Error(`the sum is ${sum} in version ${version}`);
+  if (version < floor) throw new Error(`version ${version} is older than ${floor}, which was synced before`);
+  return version;
+}
+
+const versions = new Set<number>();
+let kept: PersistentOrderedDict<Account> | undefined;
+for (let n = 0; n < times; n++) {
+  const floor = readFloor();
+  if (n % 3 === 0) {
+    kept ??= POD.open<Account>(folder, { mode: 'r' });
+    kept.revert();
+    versions.add(audit(kept, floor));
+  } else {
+    const pod = POD.open<Account>(folder, { mode: 'r', isolated: true });
+    versions.add(audit(pod, floor));
+    pod.close();
+  }
+}
+say(JSON.stringify({ audits: times, versions: versions.size }));
