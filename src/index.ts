@@ -1,6 +1,8 @@
 /**
  * The public surface of everpod: explicit exports, nothing else.
  */
+import './tracker/convert.ts';
+
 export { PodError, type PodErrorCode, type PodErrorDetails } from './core/errors.ts';
 export type { Json } from './core/json.ts';
 export type { Key } from './core/key.ts';

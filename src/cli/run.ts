@@ -54,6 +54,10 @@ export function run(args: readonly string[], output: Output): number | Promise<n
       return 2;
     }
     const { json = false, tastypy, minutes, seed } = values;
+    if (tastypy !== undefined && name !== 'export') {
+      output.err(`everpod: --tastypy is an option of export\n\n${HELP}`);
+      return 2;
+    }
     const code = command({ path, json, tastypy, minutes, seed }, output);
     return typeof code === 'number' ? code : code.catch((error: unknown) => explain(error, output));
   } catch (error) {

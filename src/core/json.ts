@@ -40,6 +40,38 @@ export function copyJson(value: unknown, depth: number = 0): Json {
   }
 }
 
+/** Whether JSON text is nested deeper than a value may be. Says nothing about text that is no JSON. */
+export function isTooDeep(text: string): boolean {
+  // Most values are short, and each level takes two characters.
+  if (text.length <= 2 * DEPTH_MAX) return false;
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === OPEN_ARRAY || code === OPEN_OBJECT) {
+      if (++depth > DEPTH_MAX) return true;
+    } else if (code === CLOSE_ARRAY || code === CLOSE_OBJECT) depth--;
+    else if (code === QUOTE) at = endOfString(text, at);
+  }
+  return false;
+}
+
+const OPEN_ARRAY = 0x5b;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_ARRAY = 0x5d;
+const CLOSE_OBJECT = 0x7d;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+/** Where the string that begins at `start` ends; the end of the text where it does not. */
+function endOfString(text: string, start: number): number {
+  for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
+    let backslashes = 0;
+    while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes++;
+    if (backslashes % 2 === 0) return at;
+  }
+  return text.length;
+}
+
 /** Sets a property even where the name is `__proto__`, which plain assignment would take for the prototype. */
 export function setOwn(target: Record<string, unknown>, name: string, value: unknown): void {
   if (name === '__proto__') {

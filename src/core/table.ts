@@ -7,16 +7,10 @@
  * the order of the shards and, inside a shard, the order of its lines.
  */
 import { ChangeSet } from './changes.ts';
+import { Entry, type EntryHome, type LoadedEntry } from './entry.ts';
 import { PodError } from './errors.ts';
 import { copyJson, type Json } from './json.ts';
 import { copyKey, type Key, type KeyIdentity, keyIdentity } from './key.ts';
-import { TrackedValue } from './track.ts';
-
-/** Where the text of a value lies that was not parsed yet. */
-export interface TextSource {
-  /** The JSON text at a position this source handed out. */
-  textAt(position: number): string;
-}
 
 /** What a table asks of the one who owns it. */
 export interface TableOwner {
@@ -42,114 +36,6 @@ export interface TableObserver<V, K extends Key> {
   tableRebuilt(): void;
 }
 
-/** Stands for a value whose text was not parsed yet. */
-const UNREAD = Symbol('unread');
-
-/** One key with its value, its place, and its views. */
-export class Entry<V, K extends Key> extends TrackedValue {
-  readonly key: K;
-  readonly identity: KeyIdentity;
-  /** Insertion number: higher means later; never given twice. */
-  number: number;
-  /** Index in the table's slots, or -1 when it is not in the table. */
-  slot: number = -1;
-  /** The shard it lies in on disk. */
-  shard: number;
-  /** It is in the table's set of changes since the last append already, so a further change has nothing to note. */
-  touched: boolean = false;
-  /** What the observer derived from the value, or -1; kept here so that moving entries about needs no second look at them. */
-  state: number = -1;
-  readonly #table: Table<V, K>;
-  /** The text the value was read from, as long as it is still the value's text. */
-  #source: TextSource | undefined;
-  #position: number = 0;
-
-  constructor(table: Table<V, K>, key: K, identity: KeyIdentity, shard: number, number: number, root: unknown) {
-    super(root);
-    this.#table = table;
-    this.key = key;
-    this.identity = identity;
-    this.shard = shard;
-    this.number = number;
-  }
-
-  /** An entry whose value is parsed when somebody asks for it. */
-  static unread<V, K extends Key>(table: Table<V, K>, loaded: LoadedEntry, number: number): Entry<V, K> {
-    const key = loaded.key as K;
-    const entry = new Entry<V, K>(table, key, keyIdentity(key), loaded.shard, number, UNREAD);
-    entry.#source = loaded.source;
-    entry.#position = loaded.position;
-    return entry;
-  }
-
-  /** The value as a caller may see it. */
-  get value(): V {
-    if (this.root === UNREAD) this.#read();
-    return this.view() as V;
-  }
-
-  /** The plain value itself. Only for code that reads it at once and keeps nothing of it. */
-  get plain(): Json {
-    if (this.root === UNREAD) this.#read();
-    return this.root as Json;
-  }
-
-  /** The value's JSON text. */
-  get text(): string {
-    return this.#source === undefined ? JSON.stringify(this.root) : this.#source.textAt(this.#position);
-  }
-
-  /** The value alone, without the copy a view would need; for looking at many entries once. */
-  peek(): Json {
-    return this.root === UNREAD && this.#source !== undefined
-      ? (JSON.parse(this.#source.textAt(this.#position)) as Json)
-      : (this.root as Json);
-  }
-
-  /** Puts another plain value in place. */
-  replace(root: unknown): void {
-    this.#source = undefined;
-    this.replaceRoot(root);
-  }
-
-  #read(): void {
-    const source = this.#source as TextSource;
-    const value: unknown = JSON.parse(source.textAt(this.#position));
-    this.root = this.#table.checked(value, this.key);
-  }
-
-  protected override requireChangeable(): void {
-    if (this.slot < 0) throw this.detachedError();
-    this.#table.owner.beforeChange();
-  }
-
-  protected override beforeChange(): void {
-    if (this.slot < 0) throw this.detachedError();
-    this.#table.entryWillChange(this);
-    this.#source = undefined;
-  }
-
-  protected override afterChange(): void {
-    this.#table.entryDidChange(this);
-  }
-
-  protected override detachedError(): PodError {
-    return this.#table.owner.detachedError(this.key);
-  }
-
-  protected override located(error: unknown): unknown {
-    return this.#table.owner.located(error, this.key);
-  }
-}
-
-/** An entry as it was found on disk. */
-export interface LoadedEntry {
-  readonly key: Key;
-  readonly shard: number;
-  readonly source: TextSource;
-  readonly position: number;
-}
-
 interface ShardInfo {
   lines: number;
   /** No entry of the shard stands before this slot. */
@@ -159,7 +45,7 @@ interface ShardInfo {
 /** Undoes one step of a transaction. */
 type Undo = () => void;
 
-export class Table<V, K extends Key> {
+export class Table<V, K extends Key> implements EntryHome<V, K> {
   owner: TableOwner;
   /** How many entries go into one shard. */
   fileSize: number;
@@ -438,7 +324,9 @@ export class Table<V, K extends Key> {
     for (const item of loaded) {
       const entry = Entry.unread<V, K>(this, item, this.#nextNumber++);
       const other = this.#index.get(entry.identity);
-      if (other !== undefined) throw duplicateError(entry.key, other.shard, entry.shard);
+      if (other !== undefined) {
+        throw this.owner.located(duplicateError(entry.key, other.shard, entry.shard), entry.key);
+      }
       this.#place(entry);
     }
     this.#resetChanges();

@@ -28,16 +28,27 @@ let reason: string | undefined;
 /** signal-exit has called us for a signal, which it does once in the life of a process. */
 let spent: boolean = false;
 
-/** Registers a task. Returns a function that takes it off again. Nothing is listened to while no task is registered. */
+/** Registers a task. Returns a function that takes it off again. Soon after the last one nothing is listened to any more. */
 export function atExit(task: ExitTask): () => void {
   tasks.add(task);
   stopListening ??= listen();
   return () => {
     tasks.delete(task);
+    if (tasks.size === 0) stopSoon();
+  };
+}
+
+/**
+ * A signal that came while the program was busy is told to who listens when the event loop comes to it. If by then nobody did, it would be
+ * swallowed; so listening ends after the loop has been there.
+ */
+function stopSoon(): void {
+  const stop = (): void => {
     if (tasks.size > 0) return;
     stopListening?.();
     stopListening = undefined;
   };
+  setImmediate(() => void setImmediate(stop).unref()).unref();
 }
 
 function listen(): () => void {

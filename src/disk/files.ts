@@ -80,6 +80,7 @@ export function diskError(folder: string, what: string, cause: unknown): unknown
     EROFS: 'The file system is read-only.',
     EMFILE: 'Too many files are open: close some, or raise the limit.',
     ENFILE: 'Too many files are open on this machine.',
+    ELOOP: 'It is a symbolic link, and nothing is written through one: put the file itself in its place.',
     EFBIG: 'The file would become larger than is allowed here.',
   };
   const hint = advice[code ?? ''] ?? 'What was in memory is still there; sync again when the disk works.';
@@ -113,6 +114,23 @@ export function removeQuietly(fs: FileSystem, path: string): void {
   } catch {
     // It may not exist, and the error that brought us here is the one to report.
   }
+}
+
+/**
+ * Writes a whole new file under a name that others could foresee: staged under one that they cannot, then renamed, which replaces whatever
+ * is there and follows no link.
+ */
+export function stageAs(fs: FileSystem, folder: string, name: string, temporary: string, bytes: Uint8Array): void {
+  disk(folder, `write ${name}`, () => {
+    const staged = join(folder, temporary);
+    try {
+      fs.stage(staged, bytes);
+      fs.rename(staged, join(folder, name));
+    } catch (error) {
+      removeQuietly(fs, staged);
+      throw error;
+    }
+  });
 }
 
 /** For descriptors of which nothing more is expected: the system gives them back even where `close` fails. */

@@ -4,13 +4,13 @@
  * The same reading serves recovery, readers beside a live writer, and going back to the last sync point. It changes nothing.
  */
 import { Buffer } from 'node:buffer';
+import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
-import { type KeyIdentity, keyIdentity, parseKey } from '../core/key.ts';
-import type { LoadedEntry } from '../core/table.ts';
+import { type Key, type KeyIdentity, keyIdentity, parseKey } from '../core/key.ts';
 import { crcText, hex8 } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import type { IntentLine } from './log-format.ts';
-import { type LogRecord, readHeader, rotError, type SegmentScan, scanSegment } from './log-reader.ts';
+import { foreignError, type LogRecord, readHeader, rotError, type SegmentScan, scanSegment } from './log-reader.ts';
 import type { LogPosition } from './log-writer.ts';
 import type { Manifest, SegmentRef, ShardContent } from './manifest.ts';
 import { segmentName, shardName, stagedName } from './names.ts';
@@ -152,6 +152,7 @@ function readSegments(
 function judged(folder: string, segments: ListedSegment[]): ListedSegment[] {
   const { segment, scan } = segments[segments.length - 1] as ListedSegment;
   if (scan.tail.kind === 'rot') throw rotError(folder, segment, scan.tail.line);
+  if (scan.tail.kind === 'foreign') throw foreignError(folder, segment, scan.tail.line);
   return segments;
 }
 
@@ -285,7 +286,7 @@ class Replay {
     }
     const { s, shard, bytes } = record;
     if (!this.#counts(shard, s)) return;
-    const key = parseKey(bytes.toString('utf8', record.keyStart, record.keyEnd));
+    const key = this.#key(s, bytes.toString('utf8', record.keyStart, record.keyEnd));
     const entries = this.#shardEntries(shard);
     if (record.operation === 'del') entries.delete(keyIdentity(key));
     else entries.set(keyIdentity(key), { key, shard, source: this.#source(bytes), position: record.valueStart });
@@ -297,6 +298,19 @@ class Replay {
       const changed = this.#changed.get(shard);
       if (changed !== undefined) yield* changed.values();
       else yield* this.#parse(shard);
+    }
+  }
+
+  #key(s: number, text: string): Key {
+    try {
+      return parseKey(text);
+    } catch (cause) {
+      throw new PodError(
+        'ERR_POD_CORRUPT',
+        `${this.#folder}: the key in record ${s} of the log cannot be read. Nothing was changed. Restore the folder from a backup, or run: ` +
+          `everpod repair ${this.#folder}`,
+        { path: this.#folder, cause, info: { record: s } },
+      );
     }
   }
 
@@ -313,7 +327,14 @@ class Replay {
     let entries = this.#changed.get(shard);
     if (entries === undefined) {
       entries = new Map();
-      for (const entry of this.#parse(shard)) entries.set(keyIdentity(entry.key), entry);
+      for (const entry of this.#parse(shard)) {
+        const identity = keyIdentity(entry.key);
+        if (entries.has(identity)) {
+          const file = shardName(shard, this.#manifest.gzip);
+          throw corrupt(this.#folder, file, `the key ${JSON.stringify(entry.key)} is twice in ${file}`);
+        }
+        entries.set(identity, entry);
+      }
       this.#changed.set(shard, entries);
     }
     return entries;

@@ -5,9 +5,10 @@
  * point. Always seq(shard) <= point.s <= durable <= s, and every line after `point` is in the last segment.
  */
 import { join } from 'node:path';
+import type { Entry, LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { type Key, keyText } from '../core/key.ts';
-import type { Entry, LoadedEntry, Table } from '../core/table.ts';
+import type { Table } from '../core/table.ts';
 import { disk, diskError, hex8 } from './files.ts';
 import { type OpenRecords, readFolderState } from './folder-state.ts';
 import type { FileStat, FileSystem } from './fs.ts';

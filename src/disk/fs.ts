@@ -52,7 +52,7 @@ export interface FileSystem {
 
 /** Node's file system. */
 export const nodeFileSystem: FileSystem = {
-  open: (path, mode) => fs.openSync(path, mode, 0o600),
+  open: openFile,
   close: (fd) => fs.closeSync(fd),
   read: (fd, buffer, offset, length, position) => fs.readSync(fd, buffer, offset, length, position),
   write: (fd, buffer, offset, length, position) => fs.writeSync(fd, buffer, offset, length, position),
@@ -66,7 +66,10 @@ export const nodeFileSystem: FileSystem = {
   stage: stageFile,
   rename: (from, to) => fs.renameSync(from, to),
   unlink: (path) => fs.unlinkSync(path),
-  mkdir: (path) => fs.mkdirSync(path, { mode: 0o700 }),
+  mkdir: (path) => {
+    fs.mkdirSync(path, { mode: 0o700 });
+    fs.chmodSync(path, 0o700); // Whatever the umask left of it.
+  },
   rmdir: (path) => fs.rmdirSync(path),
   fsyncFolder,
   readdir: (path) => fs.readdirSync(path),
@@ -79,11 +82,34 @@ export const nodeFileSystem: FileSystem = {
 };
 
 /**
+ * Nothing is ever written through a link that somebody put in a folder: `r+` does not follow one, and `wx` refuses whatever is there. Reading
+ * does not wait for the other end of a pipe.
+ */
+function openFile(path: string, mode: OpenMode): number {
+  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants;
+  if (mode === 'r') return fs.openSync(path, O_RDONLY | O_NONBLOCK);
+  if (mode === 'r+') return fs.openSync(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+  const fd = fs.openSync(path, O_RDWR | O_CREAT | O_EXCL, 0o600);
+  fs.fchmodSync(fd, 0o600); // Whatever the umask left of it.
+  return fd;
+}
+
+// Windows has neither.
+const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants as Partial<typeof fs.constants>;
+
+/** The system writes at most 2 GiB in one call. */
+const SINGLE_WRITE_BYTES_MAX = 1 << 30;
+
+/**
  * write-file-atomic creates, writes and fsyncs the file, but it calls write once and ignores the count, so that a full disk
  * leaves a short file and no error (reliability F1). Hence the size check; and hence the fresh random name that callers
  * stage under, because it overwrites and its own temporary names can be predicted (F3).
  */
 function stageFile(path: string, bytes: Uint8Array): void {
+  if (bytes.byteLength > SINGLE_WRITE_BYTES_MAX) {
+    stageInParts(path, bytes);
+    return;
+  }
   writeFileAtomic.sync(path, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), {
     mode: 0o600,
     fsync: true,
@@ -96,6 +122,20 @@ function stageFile(path: string, bytes: Uint8Array): void {
     syscall: 'write',
     path,
   });
+}
+
+function stageInParts(path: string, bytes: Uint8Array): void {
+  const fd = openFile(path, 'wx');
+  try {
+    for (let done = 0; done < bytes.byteLength; ) {
+      done += fs.writeSync(fd, bytes, done, Math.min(bytes.byteLength - done, SINGLE_WRITE_BYTES_MAX), done);
+    }
+    fs.fsyncSync(fd);
+    fs.closeSync(fd);
+  } catch (error) {
+    fs.unlinkSync(path);
+    throw error;
+  }
 }
 
 function fsyncFolder(path: string): void {

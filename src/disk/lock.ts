@@ -94,6 +94,8 @@ function tryKernelLock(folder: string, method: 'flock' | 'exlock'): HeldLock | u
     throw diskError(folder, 'open the lock', error);
   }
   try {
+    if (!grantOwner(fd).isFile())
+      throw Object.assign(new Error(`${path} is not a file`), { code: 'EINVAL', syscall: 'open' });
     if (method === 'flock' && !flock(folder, fd)) {
       fs.closeSync(fd);
       return undefined;
@@ -194,14 +196,14 @@ function holdClaim(folder: string, mine: string): HeldLock {
     }
     const notes = join(folder, LOCK_NAME);
     const previous = readOwner(notes);
-    fs.writeFileSync(notes, ownerText(thisProcess()), { mode: 0o600 });
+    writeNotes(notes, ownerText(thisProcess()));
     const held = fs.statSync(path);
     return {
       previous,
       isIntact: () => isSameFile(held, path),
       release: (outcome) => {
         try {
-          if (outcome !== 'open') fs.writeFileSync(notes, textAfter(outcome, previous));
+          if (outcome !== 'open') writeNotes(notes, textAfter(outcome, previous));
         } finally {
           fs.rmSync(path, { force: true });
         }
@@ -211,6 +213,25 @@ function holdClaim(folder: string, mine: string): HeldLock {
     fs.rmSync(path, { force: true });
     throw error;
   }
+}
+
+/** Follows no link that somebody put there. */
+function writeNotes(path: string, text: string): void {
+  const { O_WRONLY, O_CREAT, O_NOFOLLOW = 0 } = fs.constants as typeof fs.constants & { O_NOFOLLOW?: number };
+  const fd = fs.openSync(path, O_WRONLY | O_CREAT | O_NOFOLLOW, 0o600);
+  try {
+    grantOwner(fd);
+    writeText(fd, text);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Gives the owner what the umask may have taken. Returns what is known of the file. */
+function grantOwner(fd: number): fs.Stats {
+  const stat = fs.fstatSync(fd);
+  if ((stat.mode & 0o600) !== 0o600) fs.fchmodSync(fd, 0o600);
+  return stat;
 }
 
 function isSameFile(held: fs.Stats, path: string): boolean {

@@ -6,6 +6,8 @@
  */
 import { Buffer } from 'node:buffer';
 import { z } from 'zod';
+import { COUNT_MAX } from './manifest.ts';
+import { SHARD_MAX } from './names.ts';
 
 /** Where the JSON of a line begins: eight digits and a space. */
 export const JSON_OFFSET = 9;
@@ -28,7 +30,8 @@ export interface SegmentHeader {
 /** What closes a batch. `sync` and `commit` differ for people only; `mark` vouches for what stands before it. */
 export type ClosingKind = 'commit' | 'sync' | 'mark';
 
-const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const count = z.number().int().min(0).max(COUNT_MAX);
+const shardNumber = z.number().int().min(0).max(SHARD_MAX);
 const crc = z.string().regex(/^[0-9a-f]{8}$/);
 const headerSchema = z.strictObject({
   wal: z.number().int().min(1),
@@ -44,7 +47,7 @@ const controlSchema: z.ZodType<ControlLine> = z.discriminatedUnion('o', [
   z.strictObject({
     s: count,
     o: z.literal('fold'),
-    n: count,
+    n: shardNumber,
     lines: count,
     bytes: count,
     crc,
@@ -75,13 +78,17 @@ export type ControlLine =
   | { s: number; o: 'end'; how: string };
 
 export function parseHeader(json: string): SegmentHeader | undefined {
-  const result = headerSchema.safeParse(parseOrUndefined(json));
-  return result.success ? result.data : undefined;
+  return parseExactly(headerSchema, json);
 }
 
 export function parseControl(json: string): ControlLine | undefined {
-  const result = controlSchema.safeParse(parseOrUndefined(json));
-  return result.success ? result.data : undefined;
+  return parseExactly(controlSchema, json);
+}
+
+/** What a line says, if it says it as we do: JSON.parse takes the last of two members with one name, and zod leaves some out. */
+function parseExactly<T>(schema: z.ZodType<T>, json: string): T | undefined {
+  const result = schema.safeParse(parseOrUndefined(json));
+  return result.success && JSON.stringify(result.data) === json ? result.data : undefined;
 }
 
 function parseOrUndefined(json: string): unknown {
@@ -124,6 +131,8 @@ const DELETE = Buffer.from(',"o":"del","n":');
 const KEY = Buffer.from(',"k":');
 const VALUE = Buffer.from(',"v":');
 const SEQUENCE = Buffer.from('{"s":');
+const BRACE = 0x7d;
+const ZERO = 0x30;
 
 /** A `set` or `del` line taken apart without parsing its key and value. Positions are in the buffer. */
 export interface DataLine {
@@ -150,7 +159,8 @@ export function parseData(bytes: Buffer, start: number, end: number): DataLine |
   at += SET.length;
   const shard = readNumber(bytes, at);
   at = skipDigits(bytes, at);
-  if (s < 0 || shard < 0 || !startsWith(bytes, at, KEY)) return undefined;
+  if (s < 0 || shard < 0 || shard > SHARD_MAX || !startsWith(bytes, at, KEY) || bytes[end - 1] !== BRACE)
+    return undefined;
   const keyStart = at + KEY.length;
   if (!isSet) return { s, operation: 'del', shard, keyStart, keyEnd: end - 1, valueStart: end };
   const keyEnd = bytes.indexOf(VALUE, keyStart);
@@ -168,7 +178,7 @@ function startsWith(bytes: Buffer, at: number, text: Buffer): boolean {
 /** The decimal number at a place, or -1 where there is none. */
 function readNumber(bytes: Buffer, at: number): number {
   const end = skipDigits(bytes, at);
-  if (end === at || end - at > 16) return -1;
+  if (end === at || end - at > 16 || (bytes[at] === ZERO && end - at > 1)) return -1;
   let value = 0;
   for (let index = at; index < end; index++) value = value * 10 + (bytes[index] as number) - 0x30;
   return value;

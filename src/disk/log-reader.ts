@@ -33,7 +33,9 @@ export type LogTail =
   /** Something that no later line vouches for: an append that was cut short. */
   | { readonly kind: 'torn'; readonly size: number }
   /** A damaged line that a later, intact one had called durable. */
-  | { readonly kind: 'rot'; readonly size: number; readonly line: number };
+  | { readonly kind: 'rot'; readonly size: number; readonly line: number }
+  /** A line that is whole, and says what no everpod of this format writes. */
+  | { readonly kind: 'foreign'; readonly size: number; readonly line: number };
 
 export interface SegmentScan {
   readonly header: SegmentHeader;
@@ -229,7 +231,9 @@ class Scan {
       const next = lineEnd < 0 ? -1 : this.#validCrc(lineEnd, crc);
       const closing = next < 0 ? 'bad' : this.#take(lineEnd, s + 1);
       if (closing === 'bad') {
-        tail = this.#judge(end, s + 1);
+        // An append that was cut short has no right checksum; what has one was meant.
+        tail =
+          next < 0 ? this.#judge(end, s + 1) : { kind: 'foreign', size: this.#fs.fstat(this.#fd).size, line: s + 1 };
         return this.#result(header, headerCrc, end, tail, false);
       }
       s++;
@@ -272,7 +276,7 @@ class Scan {
         this.#batchEnding = line.how;
         break;
       default:
-        return line.c === this.#batchCount ? this.#acceptBatch(line.o, line.y) : 'bad';
+        return line.c === this.#batchCount && line.y <= s ? this.#acceptBatch(line.o, line.y) : 'bad';
     }
     this.#batchCount++;
     return undefined;
@@ -374,6 +378,17 @@ class Scan {
       from = rest;
     }
   }
+}
+
+/** The error for a log with a line that nothing explains. */
+export function foreignError(folder: string, segment: number, line: number): PodError {
+  const file = segmentName(segment);
+  return new PodError(
+    'ERR_POD_CORRUPT',
+    `${folder}: record ${line} in ${file} is whole, but says what this version of everpod does not know. Nothing was changed. Was it ` +
+      `written by a newer version? Then update everpod. Otherwise run: everpod repair ${folder}`,
+    { path: folder, file, info: { record: line } },
+  );
 }
 
 /** The error for a log that lost something it had acknowledged. */

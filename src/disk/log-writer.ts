@@ -172,7 +172,9 @@ export class LogWriter {
 
   async fdatasyncBeside(): Promise<void> {
     this.#refuseBroken();
-    this.#besideFd ??= disk(this.#folder, `open ${this.name}`, () => this.#fs.open(join(this.#folder, this.name), 'r+'));
+    this.#besideFd ??= disk(this.#folder, `open ${this.name}`, () =>
+      this.#fs.open(join(this.#folder, this.name), 'r+'),
+    );
     this.#fsyncsUnderWay++;
     try {
       await this.#fs.fdatasyncBeside(this.#besideFd);

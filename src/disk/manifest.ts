@@ -19,6 +19,11 @@ import { MANIFEST_NAME, temporaryName } from './names.ts';
 /** The format this version reads and writes. */
 export const FORMAT = 1;
 
+/** No record and no epoch gets this far; a number beyond could not be counted up from. */
+export const COUNT_MAX: number = 2 ** 52;
+/** File names hold nine digits for a segment's number and for a generation; this leaves room to go on. */
+const NAMED_MAX = 500_000_000;
+
 /** What the manifest or a log record says about the content of one shard. */
 export interface ShardContent {
   readonly lines: number;
@@ -58,7 +63,7 @@ export interface Manifest {
   readonly shards: ReadonlyMap<number, ShardContent>;
 }
 
-const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const count = z.number().int().min(0).max(COUNT_MAX);
 const crc = z.string().regex(/^[0-9a-f]{8}$/);
 const shardNumber = z.string().regex(/^(0|[1-9]\d{0,8})$/);
 const shardTuple = z.union([
@@ -71,11 +76,11 @@ const schema = z.strictObject({
   format: z.literal(FORMAT),
   id: z.string().regex(/^[0-9a-f]{8}$/),
   epoch: count,
-  gen: count,
+  gen: z.number().int().min(0).max(NAMED_MAX),
   fileSize: z.number().int().min(1).max(1_000_000_000),
   gzip: z.boolean(),
   meta: z.strictObject({ tracker: z.boolean().optional(), maxTries: count.optional() }).optional(),
-  wal: z.array(z.tuple([z.number().int().min(1).max(999_999_999), count])).min(1),
+  wal: z.array(z.tuple([z.number().int().min(1).max(NAMED_MAX), count])).min(1),
   drop: z.record(shardNumber, crc),
   shards: z.record(shardNumber, shardTuple),
 });
@@ -113,6 +118,10 @@ export function parseManifest(folder: string, bytes: Buffer): Manifest {
   }
   const result = schema.safeParse(parsed);
   if (!result.success) throw corrupt(result.error.issues[0]?.message ?? 'unexpected content', result.error);
+  // JSON.parse takes the last of two members with one name, and zod leaves `__proto__` out: what was not written by us is refused.
+  if (body.includes('"__proto__"') || JSON.stringify(parsed) !== body.replaceAll('\n', '')) {
+    throw corrupt('it is not in the form that everpod writes');
+  }
   const pod = result.data;
   pod.wal.forEach(([segment, base], index) => {
     const before = pod.wal[index - 1];

@@ -7,6 +7,9 @@ export const MANIFEST_NAME = 'pod.json';
 export const LOCK_NAME = 'lock';
 export const QUARANTINE_NAME = 'quarantine';
 
+/** The highest number of a shard: its file name has nine digits at most. */
+export const SHARD_MAX = 999_999_999;
+
 /** The file of a shard. */
 export function shardName(shard: number, gzip: boolean): string {
   return gzip ? `${shard}.json.gz` : `${shard}.json`;

@@ -2,8 +2,8 @@
  * Reading a folder without the lock, beside a writer that may be at work (protocol section 6). Nothing is created or changed.
  */
 import { join } from 'node:path';
+import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
-import type { LoadedEntry } from '../core/table.ts';
 import { disk, readFile } from './files.ts';
 import { type ListedSegment, readFolderState } from './folder-state.ts';
 import { isUnchangedAt } from './log-reader.ts';
@@ -81,7 +81,8 @@ function tryRead({ fs }: System, path: string): Omit<ReadFolder, 'durationMs'> |
   const state = readFolderState(fs, path, manifest, { judge: false });
   const last = state.segments[state.segments.length - 1] as ListedSegment;
   if (!isUnchangedAt(fs, path, last.segment, last.scan.end)) return undefined;
-  if (last.scan.tail.kind === 'rot') readFolderState(fs, path, manifest, { judge: true });
+  if (last.scan.tail.kind === 'rot' || last.scan.tail.kind === 'foreign')
+    readFolderState(fs, path, manifest, { judge: true });
   const { fileSize, gzip, meta } = manifest;
   return { entries: [...state.entries()], fileSize, gzip, meta, replayed: state.replayed };
 }

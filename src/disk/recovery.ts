@@ -4,9 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
+import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
-import type { LoadedEntry, Table } from '../core/table.ts';
+import type { Table } from '../core/table.ts';
 import { crcText, disk, diskError, errorCode, readFile, readRange, removeFile, writeAll } from './files.ts';
 import { Folder, type OpenedFolder } from './folder.ts';
 import { type FolderState, type ListedSegment, readFolderState } from './folder-state.ts';
@@ -483,6 +484,8 @@ export function quarantine(fs: FileSystem, path: string, name: string, bytes: Ui
     if (fs.stat(folder) === undefined) {
       fs.mkdir(folder);
       fs.fsyncFolder(path);
+    } else if (fs.realpath(folder) !== join(fs.realpath(path), QUARANTINE_NAME)) {
+      throw Object.assign(new Error(`ELOOP: a symbolic link, open '${folder}'`), { code: 'ELOOP', syscall: 'open' });
     }
     const kept = `${name}.${randomBytes(4).toString('hex')}`;
     fs.stage(join(folder, kept), bytes);

@@ -3,16 +3,18 @@
  *
  * Nothing is ever deleted here: whatever is not taken over lies in `quarantine/` afterwards.
  */
-import { Buffer } from 'node:buffer';
+import { Buffer, isAscii } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { constants, gunzipSync } from 'node:zlib';
 import { PodError } from '../core/errors.ts';
 import { copyJson } from '../core/json.ts';
 import { type Key, type KeyIdentity, keyIdentity, keyText, parseKey } from '../core/key.ts';
 import { crcText, disk, readFile, removeFile } from './files.ts';
 import { readFolderState } from './folder-state.ts';
 import type { FileSystem } from './fs.ts';
-import { salvageSegment } from './log-reader.ts';
+import { NEWLINE } from './log-format.ts';
+import { readHeader, type SalvagedRecord, salvageSegment } from './log-reader.ts';
 import { LogWriter } from './log-writer.ts';
 import { type Manifest, parseManifest, replaceManifest, type ShardContent } from './manifest.ts';
 import { classify, MANIFEST_NAME, shardName, stagedName } from './names.ts';
@@ -53,7 +55,15 @@ export function verifyFolder(system: System, path: string): number {
       );
     }
     seen.set(keyIdentity(key), shard);
-    copyJson(JSON.parse(source.textAt(position)));
+    try {
+      copyJson(JSON.parse(source.textAt(position)));
+    } catch (cause) {
+      throw new PodError(
+        'ERR_POD_CORRUPT',
+        `${path}: the value of ${keyText(key)} in shard ${shard} cannot be read: ${(cause as Error).message}`,
+        { path, key, cause },
+      );
+    }
   }
   return seen.size;
 }
@@ -72,6 +82,7 @@ export function acceptEdits(system: System, path: string): string[] {
   try {
     const manifest = requireManifest(fs, path);
     const shards = new Map(manifest.shards);
+    const dropped = new Map(manifest.dropped);
     const accepted: string[] = [];
     for (const [shard, listed] of manifest.shards) {
       const file = shardName(shard, manifest.gzip);
@@ -79,10 +90,16 @@ export function acceptEdits(system: System, path: string): string[] {
       if (text === undefined || text === 'damaged' || matches(text, listed)) continue;
       const bad = firstBadLine(text, listed.tastypy);
       if (bad !== undefined) throw lineError(path, file, bad.line, bad.why, bad.cause);
-      shards.set(shard, { ...describeText(text, listed.seq), tastypy: listed.tastypy });
+      const content = describeText(text, listed.seq);
+      if (content.lines > 0) shards.set(shard, { ...content, tastypy: listed.tastypy });
+      else {
+        // No lines, no shard: the empty file is what a compaction would have given up, and recovery removes it.
+        shards.delete(shard);
+        dropped.set(shard, content.crc);
+      }
       accepted.push(file);
     }
-    const next: Manifest = { ...manifest, shards, epoch: manifest.epoch + 1 };
+    const next: Manifest = { ...manifest, shards, dropped, epoch: manifest.epoch + 1 };
     // Read all of it as it would be, so that a key in two shards, or damage elsewhere, is found before anything is changed.
     const seen = new Set<KeyIdentity>();
     for (const { key } of readFolderState(fs, path, next, { judge: true }).entries()) {
@@ -203,12 +220,20 @@ class Salvage {
     const texts = names
       .map((name) => readShardText(this.#fs, this.#path, name, this.#gzip, TEXT_BYTES_MAX))
       .filter((text) => text !== undefined && text !== 'damaged');
-    return texts.find((text) => listed !== undefined && matches(text, listed)) ?? texts[0];
+    const found = texts.find((text) => listed !== undefined && matches(text, listed)) ?? texts[0];
+    if (found !== undefined || !this.#gzip) return found;
+    for (const name of names) {
+      const bytes = readFile(this.#fs, this.#path, name);
+      const part = bytes === undefined ? undefined : unpackIntactPart(bytes);
+      if (part !== undefined) return part;
+    }
+    return undefined;
   }
 
   #takeLines(shard: number, text: Buffer, listed: ShardContent | undefined): void {
-    const tastypy =
-      listed?.tastypy ?? (this.#manifest === undefined && !this.#files.some(({ kind }) => kind === 'segment'));
+    const tastypy = listed?.tastypy ?? (this.#manifest === undefined && this.#looksLikeTastypy(text));
+    let taken = 0;
+    let refused = 0;
     for (const line of text.toString('utf8').split('\n')) {
       if (line === '') continue;
       const tab = line.indexOf('\t');
@@ -216,10 +241,28 @@ class Salvage {
         if (tab < 0) throw new SyntaxError('There is no tab.');
         const key = tastypy ? decodeTastypyKey(line.slice(0, tab)) : parseKey(line.slice(0, tab));
         this.#takeIn(key, shard, line.slice(tab + 1));
+        taken++;
       } catch {
-        this.#lostLines++;
+        refused++;
       }
     }
+    // Of a file that was cut, the lines behind the cut are lost too. Where every line is whole, it may be newer than what is listed.
+    const isWhole = refused === 0 && text.at(-1) === NEWLINE;
+    this.#lostLines += isWhole ? 0 : Math.max(refused, (listed?.lines ?? 0) - taken);
+  }
+
+  /**
+   * Whether a shard that no manifest describes has its keys as tastypy writes them: in ASCII, and in a folder that we never wrote to. In
+   * one that we did, a shard that was folded since is ours, and only an escape that we never write tells the other kind.
+   */
+  #looksLikeTastypy(text: Buffer): boolean {
+    if (!isAscii(text)) return false;
+    if (!this.#files.some(({ kind, name }) => kind === 'segment' || name === MANIFEST_NAME)) return true;
+    const keys = text
+      .toString('latin1')
+      .split('\n')
+      .map((line) => line.slice(0, Math.max(0, line.indexOf('\t'))));
+    return keys.some((key) => /\\\\(u[0-9a-f]{4}|"(?!$))/.test(key));
   }
 
   #takeIn(key: Key, shard: number, value: string): void {
@@ -232,24 +275,46 @@ class Salvage {
   }
 
   #salvageLog(seqs: ReadonlyMap<number, number>): void {
-    const segments = this.#files.filter((file) => file.kind === 'segment').sort((a, b) => a.segment - b.segment);
-    const listed = new Set(this.#manifest?.segments.map(([segment]) => segment));
-    for (const { segment } of segments) {
-      if (this.#manifest !== undefined && !listed.has(segment)) continue;
+    const segments = this.#segments();
+    segments.forEach(({ segment }, index) => {
+      // After a failed fsync the next segment goes on before the end of this one, and what stands beyond counts no more.
+      const until = segments[index + 1]?.base ?? Number.POSITIVE_INFINITY;
       const { records, lostLines } = salvageSegment(this.#fs, this.#path, segment);
       this.#lostLines += lostLines;
-      for (const record of records) {
-        if (record.operation === 'clear') {
-          for (const [identity, { shard }] of this.#lines)
-            if (record.s > (seqs.get(shard) ?? 0)) this.#lines.delete(identity);
-          continue;
-        }
-        if (record.s <= (seqs.get(record.shard) ?? 0)) continue;
-        const key = parseKey(record.key);
-        if (record.operation === 'del') this.#lines.delete(keyIdentity(key));
-        else this.#takeIn(key, record.shard, record.value);
+      for (const record of records) if (record.s <= until) this.#applyRecord(record, seqs);
+    });
+  }
+
+  #applyRecord(record: SalvagedRecord, seqs: ReadonlyMap<number, number>): void {
+    if (record.operation === 'clear') {
+      for (const [identity, { shard }] of this.#lines) {
+        if (record.s > (seqs.get(shard) ?? 0)) this.#lines.delete(identity);
       }
+      return;
     }
+    if (record.s <= (seqs.get(record.shard) ?? 0)) return;
+    const key = parseKey(record.key);
+    if (record.operation === 'del') this.#lines.delete(keyIdentity(key));
+    else this.#takeIn(key, record.shard, record.value);
+  }
+
+  /** The log: what the manifest lists and what goes on from there; without a manifest, all of the newest generation. */
+  #segments(): { segment: number; base: number | undefined }[] {
+    const found = this.#files
+      .filter((file) => file.kind === 'segment')
+      .sort((a, b) => a.segment - b.segment)
+      .map(({ segment }) => ({ segment, header: readHeader(this.#fs, this.#path, segment) }));
+    const manifest = this.#manifest;
+    const listed = new Map(manifest?.segments);
+    const last = Math.max(...listed.keys());
+    const newest = Math.max(0, ...found.map(({ header }) => header?.gen ?? 0));
+    return found
+      .filter(({ segment, header }) => {
+        if (manifest === undefined) return header === undefined || header.gen === newest;
+        const goesOn = segment > last && header?.id === manifest.id && header.gen === manifest.generation;
+        return listed.has(segment) || goesOn;
+      })
+      .map(({ segment, header }) => ({ segment, base: listed.get(segment) ?? header?.base }));
   }
 
   /** Puts the files as they are into quarantine and writes what was salvaged. */
@@ -308,4 +373,28 @@ class Salvage {
     }
     return shards;
   }
+}
+
+/** What can be unpacked of a damaged gzip file: the longest beginning of it that unpacks without an error. */
+function unpackIntactPart(bytes: Buffer): Buffer | undefined {
+  const unpack = (length: number): Buffer | undefined => {
+    try {
+      const options = { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: TEXT_BYTES_MAX };
+      return gunzipSync(bytes.subarray(0, length), options);
+    } catch {
+      return undefined;
+    }
+  };
+  let part: Buffer | undefined;
+  let good = 0;
+  for (let bad = bytes.length + 1; bad - good > 1; ) {
+    const length = Math.floor((good + bad) / 2);
+    const unpacked = unpack(length);
+    if (unpacked === undefined) bad = length;
+    else {
+      part = unpacked;
+      good = length;
+    }
+  }
+  return part;
 }

@@ -7,10 +7,10 @@
 import { Buffer, isAscii } from 'node:buffer';
 import { join } from 'node:path';
 import { constants, gunzipSync, gzipSync } from 'node:zlib';
+import type { Entry, LoadedEntry, TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { copyJson } from '../core/json.ts';
 import { type Key, keyText, parseKey } from '../core/key.ts';
-import type { Entry, LoadedEntry, TextSource } from '../core/table.ts';
 import { crcText, readFile } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import { NEWLINE } from './log-format.ts';

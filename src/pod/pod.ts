@@ -1,10 +1,11 @@
 /**
  * `PersistentOrderedDict`: an ordered `Map` of JSON values that lives in a folder.
  */
+
+import type { Entry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { copyJson, equalJson, type Json } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
-import type { Entry } from '../core/table.ts';
 import { copyTable } from '../disk/compact.ts';
 import type { RecoveryReport } from '../disk/recovery.ts';
 import type { PodEngine } from './engine.ts';

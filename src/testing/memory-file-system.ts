@@ -38,6 +38,8 @@ export interface FsCall {
   readonly bytes?: Uint8Array | undefined;
   /** Of an open. */
   readonly mode?: OpenMode | undefined;
+  /** Of a call on an open file. */
+  readonly fd?: number | undefined;
 }
 
 /** What happens instead of a call. */
@@ -224,7 +226,7 @@ export class MemoryFileSystem implements FileSystem {
     const { node, path, mode } = this.#file(fd, 'write');
     if (mode === 'r') throw systemError('EBADF', 'write', path);
     const given = buffer.subarray(offset, offset + length);
-    const fault = this.#enter('write', path, { bytes: given });
+    const fault = this.#enter('write', path, { bytes: given, fd });
     if (fault?.kind === 'lie') return length;
     // A copy: `slice` of a Buffer would be a view of the caller's memory.
     const bytes = new Uint8Array(given.subarray(0, fault?.kind === 'short' ? Math.min(fault.bytes, length) : length));
@@ -236,7 +238,7 @@ export class MemoryFileSystem implements FileSystem {
 
   truncate(fd: number, size: number): void {
     const { node, path } = this.#file(fd, 'truncate');
-    if (this.#enter('truncate', path) !== undefined || node.data.length === size) return;
+    if (this.#enter('truncate', path, { fd }) !== undefined || node.data.length === size) return;
     node.perform({ kind: 'truncate', size, ...this.#operation(node) });
     this.#tell('truncate', path);
   }
@@ -253,7 +255,7 @@ export class MemoryFileSystem implements FileSystem {
     const file = this.#file(fd, name);
     let fault: FsFault | undefined;
     try {
-      fault = this.#enter(name, file.path);
+      fault = this.#enter(name, file.path, { fd });
     } catch (error) {
       if (!(error instanceof ProcessKilled)) this.#fail(file);
       throw error;
@@ -284,7 +286,7 @@ export class MemoryFileSystem implements FileSystem {
       };
       let fault: FsFault | undefined;
       try {
-        fault = this.#enter('fdatasync', file.path);
+        fault = this.#enter('fdatasync', file.path, { fd });
       } catch (error) {
         if (!(error instanceof ProcessKilled)) this.#fail(file);
         throw error;

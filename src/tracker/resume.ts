@@ -15,7 +15,7 @@ export interface ResumeReport<K extends Key = Key> {
   readonly total: number;
   readonly done: number;
   readonly aborted: number;
-  /** Not done, and the last try failed. */
+  /** Not done, with an `_error`: the last try failed, or the task was aborted with a reason. */
   readonly failed: number;
   /** What is left to do now. */
   readonly todo: number;

@@ -14,7 +14,7 @@ export interface TrackerStats {
   readonly tried: number;
   /** The sum of all tries. */
   readonly tries: number;
-  /** Not done, and the last try failed. */
+  /** Not done, with an `_error`: the last try failed, or the task was aborted with a reason. */
   readonly failed: number;
   /** Not done and not aborted, with every try used up. */
   readonly exhausted: number;

@@ -2,8 +2,10 @@
  * The index of a tracker's tasks: which are to do, done, aborted or failing, and how many; derived from the entries whenever one
  * changes, by whatever road, so that it cannot drift (rule 11).
  */
+
+import type { Entry } from '../core/entry.ts';
 import type { Key } from '../core/key.ts';
-import type { Entry, Table, TableObserver } from '../core/table.ts';
+import type { Table, TableObserver } from '../core/table.ts';
 import { SlotSet } from './slot-set.ts';
 import { ABORTED, DONE, FAILED, hasTriesLeft, stateOf, TRIED, triesIn, UNFINISHED } from './task.ts';
 

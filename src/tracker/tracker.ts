@@ -1,15 +1,18 @@
 /**
  * `ProgressTracker`: a pod of tasks with tries, done and aborted, whose `tryKeys()` drives a crawl or a batch.
  */
+
+import type { Entry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { copyJson, setOwn } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
-import type { Entry } from '../core/table.ts';
 import type { PodEngine } from '../pod/engine.ts';
-import { openHandle, shareHandle } from '../pod/open-pods.ts';
+import { openHandle } from '../pod/open-pods.ts';
 import { type Entries, optionsError, type PodOptions, pairs, type StandardSchema } from '../pod/options.ts';
-import { applyInit, engineOf, HANDLE_DOOR, PersistentOrderedDict } from '../pod/pod.ts';
+import { applyInit, HANDLE_DOOR } from '../pod/pod.ts';
+import { CountedPod } from './counts.ts';
 import { LISTED_KEYS_MAX, type ResumeReport, whyNothingLeft } from './resume.ts';
+import { taskSchema } from './schema.ts';
 import type { SlotSet } from './slot-set.ts';
 import { estimate, RateMeter, type TrackerStats } from './stats.ts';
 import {
@@ -19,7 +22,6 @@ import {
   exactTries,
   isTodo,
   NEW_TASK,
-  RECORD_NAMES,
   type Task,
   type TaskRecord,
   toTask,
@@ -53,15 +55,6 @@ export interface LoopOptions extends GateOptions {
 }
 
 /**
- * The pod's class without its static side: a tracker opens with other options and gives back another type, which TypeScript does not
- * allow for a static method of the same name.
- */
-const TrackerBase: new <V, K extends Key>(
-  door: typeof HANDLE_DOOR,
-  engine: PodEngine<V, K>,
-) => PersistentOrderedDict<V, K> = PersistentOrderedDict;
-
-/**
  * A pod of tasks. Each value holds the user's data and `_tries`, `_done`, `_aborted`, and `_error` once a try failed. Counters and the
  * index of what is left to do are derived from the entries whenever one changes, so editing a task by hand keeps them right.
  *
@@ -82,7 +75,7 @@ const TrackerBase: new <V, K extends Key>(
  * tasks.close();
  */
 // biome-ignore lint/complexity/noBannedTypes: {} is "no data of one's own", which is what a plain crawl has.
-export class ProgressTracker<T extends object = {}, K extends Key = string> extends TrackerBase<Task<T>, K> {
+export class ProgressTracker<T extends object = {}, K extends Key = string> extends CountedPod<Task<T>, K> {
   readonly #engine: PodEngine<Task<T>, K>;
   readonly #index: TaskIndex<Task<T>, K>;
   readonly #rates: RateMeter;
@@ -91,9 +84,10 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
 
   /** Trackers are made by `open`. */
   constructor(door: typeof HANDLE_DOOR, engine: PodEngine<Task<T>, K>) {
-    super(door, engine);
+    const index = new TaskIndex(engine.table, engine.meta.maxTries ?? 0);
+    super(door, engine, index);
     this.#engine = engine;
-    this.#index = new TaskIndex(engine.table, engine.meta.maxTries ?? 0);
+    this.#index = index;
     this.#rates = new RateMeter(engine.clock);
     this.#rates.sample(this.#index.done.size, engine.table.size);
     this.resume = this.#resumeReport();
@@ -387,94 +381,7 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     for (const entry of this.#members(this.#index.failed)) yield [entry.key, entry.value];
   }
 
-  // ---- Counts. All of them cost the same at any size.
-
-  numDone(): number {
-    return this.#index.done.size;
-  }
-
-  /** Tasks that were handed out at least once. */
-  numTried(): number {
-    return this.#index.tried;
-  }
-
-  numAborted(): number {
-    return this.#index.aborted.size;
-  }
-
-  /** What `todoKeys()` would yield now. */
-  numTodo(): number {
-    return this.#index.todo.size;
-  }
-
-  numNotDone(): number {
-    return this.size - this.numDone();
-  }
-
-  numNotTried(): number {
-    return this.size - this.numTried();
-  }
-
-  numNotAborted(): number {
-    return this.size - this.numAborted();
-  }
-
-  fractionDone(): number {
-    return this.#fraction(this.numDone());
-  }
-
-  fractionTried(): number {
-    return this.#fraction(this.numTried());
-  }
-
-  fractionAborted(): number {
-    return this.#fraction(this.numAborted());
-  }
-
-  fractionTodo(): number {
-    return this.#fraction(this.numTodo());
-  }
-
-  fractionNotDone(): number {
-    return this.#fraction(this.numNotDone());
-  }
-
-  fractionNotTried(): number {
-    return this.#fraction(this.numNotTried());
-  }
-
-  fractionNotAborted(): number {
-    return this.#fraction(this.numNotAborted());
-  }
-
-  /** As a text, such as `66.67 %`. */
-  percentDone(decimals: number = 2): string {
-    return percent(this.fractionDone(), decimals);
-  }
-
-  percentTried(decimals: number = 2): string {
-    return percent(this.fractionTried(), decimals);
-  }
-
-  percentAborted(decimals: number = 2): string {
-    return percent(this.fractionAborted(), decimals);
-  }
-
-  percentTodo(decimals: number = 2): string {
-    return percent(this.fractionTodo(), decimals);
-  }
-
-  percentNotDone(decimals: number = 2): string {
-    return percent(this.fractionNotDone(), decimals);
-  }
-
-  percentNotTried(decimals: number = 2): string {
-    return percent(this.fractionNotTried(), decimals);
-  }
-
-  percentNotAborted(decimals: number = 2): string {
-    return percent(this.fractionNotAborted(), decimals);
-  }
+  // ---- Counts; more of them in the class below this one.
 
   /** All counts, the rates of this run, and how much longer it takes. */
   stats(): TrackerStats {
@@ -554,6 +461,9 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     const entry = this.#require(key);
     this.#change(entry, (task) => {
       task._tries = next(triesNow(entry));
+      // The error of a try that was taken back must not pass for the outcome of the next one with that number.
+      const error: TaskRecord['_error'] | null = task._error;
+      if (error != null && error.try > task._tries) task._error = { ...error, try: task._tries };
     });
   }
 
@@ -597,10 +507,6 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     }
   }
 
-  #fraction(count: number): number {
-    return this.size === 0 ? 0 : count / this.size;
-  }
-
   #now(): string {
     return new Date(this.#engine.clock.now()).toISOString();
   }
@@ -636,60 +542,6 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
   }
 }
 
-declare module '../pod/pod.ts' {
-  interface PersistentOrderedDict<V, K extends Key> {
-    /**
-     * Makes this pod a tracker: every value becomes a task that nobody has tried. An object keeps its properties, and a record it has
-     * already; anything else becomes `{ val: value }`. The pod's handle goes on working on the same entries; close both.
-     *
-     * @throws {PodError} `ERR_POD_READONLY`, `ERR_POD_CLOSED`; `ERR_POD_VALUE` where an object has a record of the wrong type: nothing was
-     * changed
-     */
-    // biome-ignore lint/complexity/noBannedTypes: as in ProgressTracker.
-    convertToTracker<T extends object = {}>(options?: { maxTries?: number | undefined }): ProgressTracker<T, K>;
-  }
-}
-
-/** Installed from here, because a tracker builds on the pod and the pod must not know of it. */
-PersistentOrderedDict.prototype.convertToTracker = function convertToTracker<T extends object, V, K extends Key>(
-  this: PersistentOrderedDict<V, K>,
-  { maxTries }: { maxTries?: number | undefined } = {},
-): ProgressTracker<T, K> {
-  if (this instanceof ProgressTracker) return this as ProgressTracker<T, K>;
-  const engine = engineOf(this) as unknown as PodEngine<Task<T>, K>;
-  engine.requireWritable();
-  if (engine.table.inTransaction) {
-    throw new PodError('ERR_POD_UNSUPPORTED', 'convertToTracker() cannot run inside a transaction.', {
-      path: engine.path,
-    });
-  }
-  if (maxTries !== undefined && (!Number.isSafeInteger(maxTries) || maxTries < 0)) {
-    throw optionsError(engine.path, 'maxTries', 'must be a whole number from 0');
-  }
-  const known = converted.get(engine) as ProgressTracker<T, K> | undefined;
-  if (known !== undefined) {
-    if (maxTries !== undefined) known.maxTries = maxTries;
-    engine.handles++;
-    return known;
-  }
-  engine.transaction(() => {
-    for (const entry of engine.table.entries()) {
-      const value: unknown = entry.plain;
-      const task = toTask(asObject(value)) as object;
-      if (task !== value) engine.table.edit(entry, copyJson({ ...task }) as object);
-    }
-  });
-  engine.sync();
-  engine.setMeta({ tracker: true, maxTries: maxTries ?? engine.meta.maxTries ?? 0 });
-  const tracker = new ProgressTracker<T, K>(HANDLE_DOOR, engine);
-  shareHandle(engine, tracker);
-  converted.set(engine, tracker);
-  return tracker;
-};
-
-/** A table tells one index of its changes, so there is one tracker for an engine. */
-const converted: WeakMap<object, object> = new WeakMap();
-
 /** A folder that was never a tracker's may be one all the same (tastypy's have no manifest); what is no task is refused. */
 function requireTasks<T extends object, K extends Key>(engine: PodEngine<Task<T>, K>): void {
   // A folder that was just adopted has the mark because we asked for it, not because anybody looked.
@@ -713,33 +565,6 @@ function requireTasks<T extends object, K extends Key>(engine: PodEngine<Task<T>
   }
 }
 
-const taskSchemas = new WeakMap<object, StandardSchema<never>>();
-
-/** A schema for the user's part as one for the whole task; the same one each time, so that opening again does not conflict. */
-function taskSchema<T extends object>(schema: StandardSchema<T>): StandardSchema<Task<T>> {
-  const known = taskSchemas.get(schema);
-  if (known !== undefined) return known;
-  const whole: StandardSchema<Task<T>> = {
-    '~standard': {
-      version: 1,
-      vendor: 'everpod',
-      validate: (value) => {
-        const record: Record<string, unknown> = { ...NEW_TASK };
-        const data: Record<string, unknown> = {};
-        for (const [name, member] of Object.entries(asObject(value))) {
-          const isRecord = (RECORD_NAMES as readonly string[]).includes(name);
-          setOwn(isRecord ? record : data, name, member);
-        }
-        const result = schema['~standard'].validate(data);
-        if (result instanceof Promise) return result as Promise<never>;
-        return result.issues === undefined ? { value: { ...(result.value as object), ...record } as Task<T> } : result;
-      },
-    },
-  };
-  taskSchemas.set(schema, whole as unknown as StandardSchema<never>);
-  return whole;
-}
-
 /** A copy of what is to be merged into a task. */
 function copyData(data: object): object {
   toTask(data);
@@ -748,8 +573,4 @@ function copyData(data: object): object {
 
 function triesNow<V, K extends Key>(entry: Entry<V, K>): number {
   return exactTries(entry.state, () => entry.peek());
-}
-
-function percent(fraction: number, decimals: number): string {
-  return `${(fraction * 100).toFixed(decimals)} %`;
 }

@@ -72,17 +72,21 @@ describe.concurrent('everpod, as a process', () => {
 
   it('does not touch a folder that another process has open', async () => {
     const path = podAt({ a: 1 });
-    const pod = temporary.keep(POD.open<unknown>(path));
-    pod.set('b', 2);
-    pod.sync();
-    for (const command of ['accept', 'repair']) {
-      const { code, out, err } = await everpodChild(command, path);
-      expect(err).toContain('ERR_POD_LOCKED');
-      expect(err).toContain(String(process.pid));
-      expect([code, out]).toEqual([2, '']);
+    const pod = POD.open<unknown>(path);
+    try {
+      pod.set('b', 2);
+      pod.sync();
+      for (const command of ['accept', 'repair']) {
+        const { code, out, err } = await everpodChild(command, path);
+        expect(err).toContain('ERR_POD_LOCKED');
+        expect(err).toContain(String(process.pid));
+        expect([code, out]).toEqual([2, '']);
+      }
+      expect((await everpodChild('export', path)).out).toBe('["a",1]\n["b",2]\n');
+      expect(existsSync(join(path, 'quarantine'))).toBe(false);
+    } finally {
+      pod.close();
     }
-    expect((await everpodChild('export', path)).out).toBe('["a",1]\n["b",2]\n');
-    expect(existsSync(join(path, 'quarantine'))).toBe(false);
   });
 
   it('says so where there is no folder, and makes none', async () => {

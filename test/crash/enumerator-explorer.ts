@@ -5,14 +5,15 @@
  * after a power cut, those of the last append after a death. What recovery gives back must be one of them and not older, in order, with
  * batches whole; what was reverted must not return; and a recovered state is recovered again, whatever happens meanwhile.
  */
+
+import { PodError } from '../../src/core/errors.ts';
 import type { Key } from '../../src/core/key.ts';
 import { Table, type TableOwner } from '../../src/core/table.ts';
-import { PodError } from '../../src/core/errors.ts';
 import type { Layout } from '../../src/disk/compact.ts';
 import { parseManifest } from '../../src/disk/manifest.ts';
 import { classify } from '../../src/disk/names.ts';
 import { readFolder } from '../../src/disk/reader.ts';
-import { bindFolder, recoverFolder, type RecoveryReport } from '../../src/disk/recovery.ts';
+import { bindFolder, type RecoveryReport, recoverFolder } from '../../src/disk/recovery.ts';
 import { PodEngine } from '../../src/pod/engine.ts';
 import type { Durability } from '../../src/pod/options.ts';
 import {
@@ -662,10 +663,8 @@ export class Explorer {
     for (const after of crashStates(fs, this.random, LIGHT)) {
       const second = this.#recoverAgain(after.image);
       if (second !== state) {
-        this.#violated(
-          `death, recovery of\n${state}\nthen a power cut left\n${second}`,
-          after.image,
-          () => after.describe(),
+        this.#violated(`death, recovery of\n${state}\nthen a power cut left\n${second}`, after.image, () =>
+          after.describe(),
         );
       }
     }

@@ -84,6 +84,39 @@ export const scripts: Readonly<Record<string, Script>> = {
     explorer.close();
   },
 
+  'a key deleted and added again before a new one, in one shard, folded but the log kept': async (explorer) => {
+    explorer.open();
+    explorer.set('a');
+    explorer.set('b');
+    explorer.sync();
+    explorer.delete('a');
+    explorer.set('a');
+    explorer.set('n');
+    for (let count = 0; count < 4; count++) explorer.touch('b');
+    explorer.sync();
+    await timers(explorer, 1);
+    explorer.kill();
+    explorer.close();
+  },
+
+  'a listed shard installed, then changed, then reverted': async (explorer) => {
+    fill(explorer);
+    explorer.close();
+    for (let count = 0; count < 8; count++) {
+      explorer.touch('a');
+      explorer.set('e');
+      explorer.sync();
+    }
+    await timers(explorer, 1);
+    explorer.touch('a');
+    explorer.set('x');
+    await explorer.endTurn();
+    explorer.revert();
+    explorer.kill();
+    explorer.sync();
+    explorer.powerCut();
+  },
+
   'installed, then changed, then reverted': async (explorer) => {
     fill(explorer);
     await timers(explorer, 2);

@@ -28,11 +28,46 @@ type Step =
 
 export const mixes: Readonly<Record<string, Mix>> = {
   turns: { change: 14, transaction: 4, clear: 1, turn: 8, sync: 4, flush: 3, finish: 2, revert: 2, timer: 6, hold: 1 },
-  lives: { change: 12, transaction: 3, turn: 6, sync: 3, timer: 4, compact: 1, close: 2, exit: 1, kill: 2, killLater: 3, powerCut: 2 },
-  folds: { change: 14, clear: 1, turn: 5, sync: 6, timer: 14, revert: 3, compact: 1, close: 2, killLater: 2, powerCut: 1 },
+  lives: {
+    change: 12,
+    transaction: 3,
+    turn: 6,
+    sync: 3,
+    timer: 4,
+    compact: 1,
+    close: 2,
+    exit: 1,
+    kill: 2,
+    killLater: 3,
+    powerCut: 2,
+  },
+  folds: {
+    change: 14,
+    clear: 1,
+    turn: 5,
+    sync: 6,
+    timer: 14,
+    revert: 3,
+    compact: 1,
+    close: 2,
+    killLater: 2,
+    powerCut: 1,
+  },
   faults: {
-    change: 12, transaction: 2, turn: 5, sync: 4, flush: 3, finish: 3, revert: 3, timer: 6, compact: 1, close: 1,
-    kill: 1, killLater: 1, powerCut: 1, fault: 8,
+    change: 12,
+    transaction: 2,
+    turn: 5,
+    sync: 4,
+    flush: 3,
+    finish: 3,
+    revert: 3,
+    timer: 6,
+    compact: 1,
+    close: 1,
+    kill: 1,
+    killLater: 1,
+    powerCut: 1,
+    fault: 8,
   },
 };
 
@@ -62,12 +97,9 @@ function take(explorer: Explorer, step: Step): Promise<void> | undefined {
       for (let count = 1 + random.below(4); count > 0; count--) change(explorer);
       break;
     case 'transaction':
-      explorer.transaction(
-        () => {
-          for (let count = 1 + random.below(4); count > 0; count--) change(explorer);
-        },
-        random.chance(0.25),
-      );
+      explorer.transaction(() => {
+        for (let count = 1 + random.below(4); count > 0; count--) change(explorer);
+      }, random.chance(0.25));
       break;
     case 'clear':
       explorer.clear();
@@ -148,7 +180,17 @@ function armDeath(explorer: Explorer): number {
 function fault(explorer: Explorer): Promise<void> | undefined {
   const { random, fs } = explorer;
   if (fs.besides.size > 0 && random.chance(0.5)) return explorer.finishFlush('EIO');
-  const kind = random.pick(['write', 'short write', 'fsync', 'fsync', 'fsync', 'cut', 'folder', 'name', 'any'] as const);
+  const kind = random.pick([
+    'write',
+    'short write',
+    'fsync',
+    'fsync',
+    'fsync',
+    'cut',
+    'folder',
+    'name',
+    'any',
+  ] as const);
   const persistent = random.chance(0.25);
   const skip = random.below(3);
   explorer.arm(`${persistent ? 'persistent ' : ''}fault: ${kind}, after ${skip}`);
@@ -166,7 +208,20 @@ const FAULTS: Readonly<Record<string, { readonly calls: readonly string[]; reado
   folder: { calls: ['fsyncFolder'], fault: { kind: 'error', code: 'EIO' } },
   name: { calls: ['rename', 'unlink', 'open'], fault: { kind: 'error', code: 'EMFILE' } },
   any: {
-    calls: ['open', 'write', 'truncate', 'fsync', 'fdatasync', 'rename', 'unlink', 'fsyncFolder', 'stat', 'fstat', 'readdir', 'read'],
+    calls: [
+      'open',
+      'write',
+      'truncate',
+      'fsync',
+      'fdatasync',
+      'rename',
+      'unlink',
+      'fsyncFolder',
+      'stat',
+      'fstat',
+      'readdir',
+      'read',
+    ],
     fault: { kind: 'error', code: 'EIO' },
   },
 };

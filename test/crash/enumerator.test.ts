@@ -26,7 +26,12 @@ const FIRST = Number(process.env.EVERPOD_TEST_SEED ?? '1');
 const levels: readonly Durability[] = ['exit', 'process', 'power'];
 
 /** Explores with each seed, and prints what was looked at. */
-async function explore(what: string, make: (seed: number) => Explorer, work: (explorer: Explorer) => unknown, seeds: number) {
+async function explore(
+  what: string,
+  make: (seed: number) => Explorer,
+  work: (explorer: Explorer) => unknown,
+  seeds: number,
+) {
   const counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0 };
   for (let seed = FIRST; seed < FIRST + seeds; seed++) {
     const explorer = make(seed);

@@ -79,6 +79,11 @@ const ENDINGS: Record<string, Expected> = {
   SIGTERM: signalled('SIGTERM'),
   SIGHUP: signalled('SIGHUP'),
   SIGKILL: { survives: KILLED_IN_TURN, signal: 'SIGKILL', ended: 'killed' },
+  'SIGTERM, then close in the same turn': { survives: SAVED, signal: 'SIGTERM', ended: 'closed' },
+  'SIGTERM, then close and open again in the same turn': {
+    ...signalled('SIGTERM'),
+    survives: and(SAVED, ['again', { n: 1 }]),
+  },
   abort: { survives: KILLED_IN_TURN, signal: 'SIGABRT', ended: 'killed' },
   'own handler that exits later': {
     survives: and(SAVED, ['handler', { n: 1 }], ['later', { n: 1 }]),

@@ -1,7 +1,8 @@
 // The loops: what they hand out, what they count before they do, and what they do when the tracker changes under them.
 import { cpSync, readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { Entry, Table } from '../../src/core/table.ts';
+import { Entry } from '../../src/core/entry.ts';
+import { Table } from '../../src/core/table.ts';
 import type { Durability } from '../../src/index.ts';
 import { SlotSet } from '../../src/tracker/slot-set.ts';
 import { type LoopOptions, ProgressTracker, type TrackerOptions } from '../../src/tracker/tracker.ts';

@@ -14,7 +14,9 @@ forbidChanges();
 function forbidChanges(): void {
   const open = fs.openSync;
   fs.openSync = (path, flags, mode) => {
-    if (flags !== 'r' && flags !== fs.constants.O_RDONLY) throw new Error(`opened to write: ${String(path)}`);
+    const { O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND } = fs.constants;
+    const writes = typeof flags === 'number' && (flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND)) !== 0;
+    if (writes || (typeof flags === 'string' && flags !== 'r')) throw new Error(`opened to write: ${String(path)}`);
     return open(path, flags, mode);
   };
   const changing = {

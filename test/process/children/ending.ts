@@ -55,6 +55,15 @@ const endings: Record<string, Ending> = {
   SIGTERM: () => signalSelf('SIGTERM'),
   SIGHUP: () => signalSelf('SIGHUP'),
   SIGKILL: () => signalSelf('SIGKILL'),
+  'SIGTERM, then close in the same turn': () => {
+    signalSelf('SIGTERM');
+    pod.close();
+  },
+  'SIGTERM, then close and open again in the same turn': () => {
+    signalSelf('SIGTERM');
+    pod.close();
+    POD.open<{ n: number }>(folder, { durability: durability as Durability, syncEvery: 0 }).set('again', { n: 1 });
+  },
   abort: () => process.abort(),
   'heap exhaustion': () => {
     const kept: unknown[] = [];
