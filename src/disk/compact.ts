@@ -15,7 +15,7 @@ import type { Folder } from './folder.ts';
 import type { FileSystem } from './fs.ts';
 import { LogWriter } from './log-writer.ts';
 import { type FolderMeta, type Manifest, removeQuietly, replaceManifest, type ShardContent } from './manifest.ts';
-import { shardName, stagedName, temporaryName } from './names.ts';
+import { MANIFEST_NAME, shardName, stagedName, temporaryName } from './names.ts';
 import { encodeShard, packShard } from './shards.ts';
 
 /** How the shards are laid out. */
@@ -69,7 +69,8 @@ export function compactFolder<V, K extends Key>(folder: Folder<V, K>, layout: La
     if (manifest.gzip !== layout.gzip || !shards.has(shard))
       removeQuietly(fs, join(path, shardName(shard, manifest.gzip)));
   }
-  for (const shard of shards.keys()) folder.rememberStat(shard);
+  // Also of those that are gone: one that could not be removed is ours, not somebody's edit.
+  for (const shard of new Set([...oldContents.keys(), ...shards.keys()])) folder.rememberStat(shard);
 }
 
 /**
@@ -103,6 +104,8 @@ export function copyTable<V, K extends Key>(
     };
     replaceManifest(fs, path, manifest);
   } catch (error) {
+    // First what makes it a pod: half a copy must not look like a damaged one.
+    removeQuietly(fs, join(path, MANIFEST_NAME));
     for (const shard of shards.keys()) removeQuietly(fs, join(path, stagedName(shard, layout.gzip, 1)));
     if (log !== undefined) removeQuietly(fs, join(path, log.name));
     throw error;

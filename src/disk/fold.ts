@@ -8,7 +8,7 @@
 import { join } from 'node:path';
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
-import { crcText, disk } from './files.ts';
+import { crcText, disk, removeFile } from './files.ts';
 import type { Folder } from './folder.ts';
 import { removeQuietly, type ShardContent } from './manifest.ts';
 import { shardName, temporaryName } from './names.ts';
@@ -142,8 +142,9 @@ function announce<V, K extends Key>(folder: Folder<V, K>, staged: readonly Stage
 /** Somebody's edit must not be overwritten (reliability C21): our data stays in the log, and both versions are kept. */
 function requireUntouched<V, K extends Key>(folder: Folder<V, K>, shard: number): void {
   const file = shardName(shard, folder.manifest.gzip);
-  const now = folder.fs.stat(join(folder.path, file));
   const then = folder.stats.get(shard);
+  if (then === 'unknown') return;
+  const now = disk(folder.path, `look at ${file}`, () => folder.fs.stat(join(folder.path, file)));
   const same =
     now === undefined || then === undefined
       ? now === then
@@ -162,7 +163,7 @@ function install<V, K extends Key>(folder: Folder<V, K>, { shard, temporary, con
   const file = shardName(shard, manifest.gzip);
   disk(path, `put ${file} in place`, () => {
     if (temporary !== undefined) fs.rename(temporary, join(path, file));
-    else if (folder.contents.get(shard) !== undefined && folder.stats.has(shard)) fs.unlink(join(path, file));
+    else if (folder.contents.get(shard) !== undefined && folder.stats.has(shard)) removeFile(fs, path, file);
   });
   folder.contents.set(shard, content);
   folder.open.delete(shard);

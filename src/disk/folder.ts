@@ -42,7 +42,7 @@ export class Folder<V, K extends Key> {
   /** Shards with records that their content does not contain: what a fold has to do. */
   readonly open: Map<number, OpenRecords>;
   /** Of each shard file we read or wrote, to notice that somebody changed it before it is replaced. */
-  readonly stats: Map<number, FileStat> = new Map();
+  readonly stats: Map<number, FileStat | 'unknown'> = new Map();
   point: LogPosition;
   durable: number;
   olderLogBytes: number;
@@ -496,7 +496,11 @@ export class Folder<V, K extends Key> {
 
   /** Remembers a shard file as it is now. */
   rememberStat(shard: number): void {
-    const stat = this.fs.stat(join(this.path, shardName(shard, this.manifest.gzip)));
+    let stat: FileStat | 'unknown' | undefined = 'unknown';
+    // The shard is in place; that it cannot be looked at now is no reason to call it failed.
+    this.quietly(() => {
+      stat = this.fs.stat(join(this.path, shardName(shard, this.manifest.gzip)));
+    });
     if (stat === undefined) this.stats.delete(shard);
     else this.stats.set(shard, stat);
   }

@@ -86,6 +86,7 @@ function acquireByKernel(folder: string, method: 'flock' | 'exlock'): HeldLock {
 function tryKernelLock(folder: string, method: 'flock' | 'exlock'): HeldLock | undefined {
   const path = join(folder, LOCK_NAME);
   const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW;
+  const isNew = !fs.existsSync(path);
   let fd: number;
   try {
     fd = fs.openSync(path, method === 'exlock' ? flags | DARWIN_EXLOCK : flags, 0o600);
@@ -102,7 +103,7 @@ function tryKernelLock(folder: string, method: 'flock' | 'exlock'): HeldLock | u
     }
     const previous = readOwner(path);
     const isIntact = (): boolean => isSameFile(fs.fstatSync(fd), path);
-    if (isIntact()) writeText(fd, ownerText(thisProcess()));
+    if (isIntact()) writeOwner(fd, isNew ? path : undefined);
     return {
       previous,
       isIntact,
@@ -117,6 +118,16 @@ function tryKernelLock(folder: string, method: 'flock' | 'exlock'): HeldLock | u
   } catch (error) {
     fs.closeSync(fd);
     throw diskError(folder, 'take the lock', error);
+  }
+}
+
+/** Writes who we are. Where there is no room for it, `created` is removed again, while it is held. */
+function writeOwner(fd: number, created: string | undefined): void {
+  try {
+    writeText(fd, ownerText(thisProcess()));
+  } catch (error) {
+    if (created !== undefined) fs.rmSync(created, { force: true });
+    throw error;
   }
 }
 

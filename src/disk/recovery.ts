@@ -8,12 +8,22 @@ import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
 import type { Table } from '../core/table.ts';
-import { crcText, disk, diskError, errorCode, readFile, readRange, removeFile, writeAll } from './files.ts';
+import {
+  closeQuietly,
+  crcText,
+  disk,
+  diskError,
+  errorCode,
+  readFile,
+  readRange,
+  removeFile,
+  writeAll,
+} from './files.ts';
 import { Folder, type OpenedFolder } from './folder.ts';
 import { type FolderState, type ListedSegment, readFolderState } from './folder-state.ts';
 import type { FileSystem } from './fs.ts';
 import type { HeldLock, LockOwner } from './lock.ts';
-import { scanSegment } from './log-reader.ts';
+import { readHeader, scanSegment } from './log-reader.ts';
 import { LogWriter } from './log-writer.ts';
 import {
   type FolderMeta,
@@ -33,7 +43,7 @@ import {
   shardName,
   stagedName,
 } from './names.ts';
-import { describeText, firstBadLine, lineError, parseShard, readShardText } from './shards.ts';
+import { describeText, firstBadLine, parseShard, readShardText } from './shards.ts';
 import type { System } from './system.ts';
 
 /** How the process that had the folder before us ended. */
@@ -95,21 +105,22 @@ export function recoverFolder(system: System, path: string, create: CreateOption
   const { fs, clock } = system;
   const startedMs = clock.monotonic();
   const made = makeFolder(fs, path);
-  const hadLock = fs.stat(join(path, LOCK_NAME)) !== undefined;
+  let hadLock = true;
   let lock: HeldLock | undefined;
   try {
+    hadLock = fs.stat(join(path, LOCK_NAME)) !== undefined;
     lock = system.locks.acquire(path);
     const found = openLocked(fs, path, create, lock.previous);
     const report = { ...found.report, durationMs: clock.monotonic() - startedMs };
     return { opened: found.opened, entries: found.entries, lock, report };
   } catch (error) {
     // Removed while it is held, so that whoever waits for it notices that it is gone.
-    if (!hadLock && lock !== undefined && fs.stat(join(path, MANIFEST_NAME)) === undefined) {
+    if (!hadLock && lock !== undefined && isSurelyMissing(fs, join(path, MANIFEST_NAME))) {
       removeQuietly(fs, join(path, LOCK_NAME));
     }
     lock?.release('undone');
     for (const folder of made.reverse()) removeFolderQuietly(fs, folder);
-    throw error;
+    throw diskError(path, 'open the folder', error);
   }
 }
 
@@ -181,10 +192,14 @@ function tryMakeFolder(fs: FileSystem, folder: string): boolean {
   }
 }
 
-/** Makes a folder, or takes one that is empty. */
-export function makeEmptyFolder(fs: FileSystem, path: string): void {
-  makeFolder(fs, path);
-  if (disk(path, 'list the folder', () => fs.readdir(path)).length === 0) return;
+/** Makes a folder, or takes one that is empty. Returns what removes the folders it made, as far as nothing is in them. */
+export function makeEmptyFolder(fs: FileSystem, path: string): () => void {
+  const made = makeFolder(fs, path);
+  if (disk(path, 'list the folder', () => fs.readdir(path)).length === 0) {
+    return () => {
+      for (const folder of made.reverse()) removeFolderQuietly(fs, folder);
+    };
+  }
   throw new PodError('ERR_POD_OPTIONS', `${path} is not empty; a copy goes into a folder of its own.`, {
     path,
     info: { option: 'path' },
@@ -221,12 +236,25 @@ function begin(fs: FileSystem, path: string, manifest: Manifest): { opened: Open
     replaceManifest(fs, path, manifest);
   } catch (error) {
     log.retire();
-    if (fs.stat(join(path, MANIFEST_NAME)) === undefined) removeQuietly(fs, join(path, log.name));
+    takeBack(fs, path, log.name);
     throw error;
   }
   return {
     opened: { manifest, log, contents: new Map(manifest.shards), open: new Map(), olderLogBytes: 0, ending: undefined },
   };
+}
+
+/** Removes the first manifest and then the log it lists: the log may only go when no power cut can bring the manifest back. */
+function takeBack(fs: FileSystem, path: string, logName: string): void {
+  try {
+    if (fs.stat(join(path, MANIFEST_NAME)) !== undefined) {
+      fs.unlink(join(path, MANIFEST_NAME));
+      fs.fsyncFolder(path);
+    }
+    fs.unlink(join(path, logName));
+  } catch {
+    // A log without a record and without a manifest is nobody's; the next open removes it.
+  }
 }
 
 function emptyReport(ended: Ending, adopted: boolean): RecoveryReport {
@@ -247,9 +275,7 @@ function emptyReport(ended: Ending, adopted: boolean): RecoveryReport {
 export function refuseLostManifest(fs: FileSystem, path: string, files: readonly FileKind[]): void {
   for (const file of files) {
     if (file.kind !== 'segment') continue;
-    const scan = scanSegment(fs, path, file.segment);
-    // Only the very first open leaves a first segment with nothing in it and no manifest.
-    if (file.segment === 1 && (scan === undefined || scan.end.s === scan.header.base)) continue;
+    if (file.segment === 1 && isUnfinishedBeginning(fs, path)) continue;
     throw new PodError(
       'ERR_POD_CORRUPT',
       `${path}: pod.json is missing, but ${segmentName(file.segment)} shows that there was one. Nothing was changed. Restore it from a ` +
@@ -258,6 +284,25 @@ export function refuseLostManifest(fs: FileSystem, path: string, files: readonly
     );
   }
 }
+
+/**
+ * Only the very first open leaves a first segment and no manifest: (a part of) a header of generation 0, and nothing behind it, because
+ * appending starts after the manifest. A longer file whose header cannot be read is a damaged log, not a leftover.
+ */
+function isUnfinishedBeginning(fs: FileSystem, path: string): boolean {
+  const size = fs.stat(join(path, segmentName(1)))?.size ?? 0;
+  const header = readHeader(fs, path, 1);
+  if (header === undefined) return size < HEADER_BYTES_MAX && !hasLineEnd(fs, path, segmentName(1));
+  const end = scanSegment(fs, path, 1)?.end;
+  return header.gen === 0 && end?.s === header.base && end.offset === size;
+}
+
+/** A whole line that is no header was damaged; a first write that was cut short has no end of line. */
+function hasLineEnd(fs: FileSystem, path: string, name: string): boolean {
+  return readFile(fs, path, name)?.includes('\n') ?? false;
+}
+
+const HEADER_BYTES_MAX = 256;
 
 // ---- A folder that tastypy wrote.
 
@@ -291,7 +336,14 @@ export function readBareFolder(
       if (content.lines !== full) throw refuse(`${file.name} has ${content.lines} lines instead of ${full}`);
     }
     const bad = firstBadLine(text, true);
-    if (bad !== undefined) throw lineError(path, file.name, bad.line, bad.why, bad.cause);
+    if (bad !== undefined) {
+      throw new PodError(
+        'ERR_POD_CORRUPT',
+        `${join(path, file.name)} line ${bad.line}: ${bad.why}. Nothing was changed. Mend the line, or salvage every line that can be ` +
+          `read with: everpod repair ${path}`,
+        { path, file: file.name, line: bad.line, cause: bad.cause },
+      );
+    }
     for (const entry of parseShard(path, file.name, index, text, true)) {
       const identity = JSON.stringify(entry.key);
       if (seen.has(identity)) throw refuse(`key ${identity} is in ${seen.get(identity)} and again in ${file.name}`);
@@ -362,7 +414,7 @@ function recover(fs: FileSystem, path: string, manifest: Manifest, previous: Loc
     }
     tidy(fs, path, current, state, quarantined);
   } catch (error) {
-    fs.close(fd);
+    closeQuietly(fs, fd);
     throw error;
   }
   const log = new LogWriter(fs, path, fd, last.segment, last.base, last.scan.end);
@@ -481,15 +533,22 @@ function tidyShard(
 export function quarantine(fs: FileSystem, path: string, name: string, bytes: Uint8Array): string {
   const folder = join(path, QUARANTINE_NAME);
   return disk(path, `put ${name} into quarantine`, () => {
-    if (fs.stat(folder) === undefined) {
-      fs.mkdir(folder);
-      fs.fsyncFolder(path);
-    } else if (fs.realpath(folder) !== join(fs.realpath(path), QUARANTINE_NAME)) {
-      throw Object.assign(new Error(`ELOOP: a symbolic link, open '${folder}'`), { code: 'ELOOP', syscall: 'open' });
-    }
     const kept = `${name}.${randomBytes(4).toString('hex')}`;
-    fs.stage(join(folder, kept), bytes);
-    fs.fsyncFolder(folder);
+    const isNew = fs.stat(folder) === undefined;
+    try {
+      if (isNew) {
+        fs.mkdir(folder);
+        fs.fsyncFolder(path);
+      } else if (fs.realpath(folder) !== join(fs.realpath(path), QUARANTINE_NAME)) {
+        throw Object.assign(new Error(`ELOOP: a symbolic link, open '${folder}'`), { code: 'ELOOP', syscall: 'open' });
+      }
+      fs.stage(join(folder, kept), bytes);
+      fs.fsyncFolder(folder);
+    } catch (error) {
+      // It only goes where nothing is in it.
+      if (isNew) removeFolderQuietly(fs, folder);
+      throw error;
+    }
     return `${QUARANTINE_NAME}/${kept}`;
   });
 }
@@ -501,6 +560,15 @@ function endingOf(last: ListedSegment, previous: LockOwner | undefined): { ended
     return { ended: how.startsWith('exit') ? 'exit' : 'error', how };
   }
   return { ended: previous === undefined ? 'closed' : 'killed', how: undefined };
+}
+
+/** A file that cannot be looked at may be there. */
+function isSurelyMissing(fs: FileSystem, path: string): boolean {
+  try {
+    return fs.stat(path) === undefined;
+  } catch {
+    return false;
+  }
 }
 
 function removeFolderQuietly(fs: FileSystem, folder: string): void {

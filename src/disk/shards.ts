@@ -154,8 +154,10 @@ export function firstBadLine(
       if (next.done === true) return undefined;
       copyJson(JSON.parse(source.textAt(next.value.position)));
     } catch (error) {
+      const known = error instanceof PodError ? error.info?.why : undefined;
       const cause = error instanceof PodError && error.cause !== undefined ? error.cause : error;
-      return { line, why: cause instanceof Error ? cause.message : String(cause), cause };
+      const why = typeof known === 'string' ? known : cause instanceof Error ? cause.message : String(cause);
+      return { line, why, cause };
     }
   }
 }
@@ -165,6 +167,6 @@ export function lineError(folder: string, file: string, line: number, why: strin
     'ERR_POD_CORRUPT',
     `${join(folder, file)} line ${line}: ${why}. Nothing was changed. If the file was edited on purpose, mend the line and run: ` +
       `everpod accept ${folder}; to salvage every line that can be read, run: everpod repair ${folder}`,
-    { path: folder, file, line, cause },
+    { path: folder, file, line, cause, info: { why } },
   );
 }

@@ -157,12 +157,12 @@ export function normalizePath(path: string): string {
 }
 
 /** Makes the folder for a copy; it must be missing or empty. */
-export function copyTarget(path: string, options: object): { fs: System['fs']; target: string } {
+export function copyTarget(path: string, options: object): { fs: System['fs']; target: string; undo: () => void } {
   const target = normalizePath(path);
   checkOptions(target, options);
   const { fs } = nodeSystem;
-  makeEmptyFolder(fs, target);
-  return { fs, target };
+  const undo = makeEmptyFolder(fs, target);
+  return { fs, target, undo };
 }
 
 function findOpen(system: System, place: string): OpenPod | undefined {

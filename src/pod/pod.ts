@@ -355,14 +355,14 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
   /** Writes the copy itself. */
   protected writeCopy(path: string, options: PodOptions<V, K>): void {
     const { layout, meta, table } = this.#engine;
-    const { fs, target } = copyTarget(path, options);
-    copyTable(
-      fs,
-      target,
-      table,
-      { fileSize: options.fileSize ?? layout.fileSize, gzip: options.gzipped ?? layout.gzip },
-      meta,
-    );
+    const { fs, target, undo } = copyTarget(path, options);
+    const { fileSize = layout.fileSize, gzipped: gzip = layout.gzip } = options;
+    try {
+      copyTable(fs, target, table, { fileSize, gzip }, meta);
+    } catch (error) {
+      undo();
+      throw error;
+    }
   }
 
   /**

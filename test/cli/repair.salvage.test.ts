@@ -116,7 +116,7 @@ function harm(path: string, damage: Damage): void {
       writeFileSync(target, bytes.subarray(0, place));
       break;
     case 'zeros':
-      writeFileSync(target, bytes.fill(0, place, place + damage.length));
+      writeFileSync(target, bytes.fill(0, place, Math.min(bytes.length, place + damage.length)));
       break;
     case 'drop':
       writeFileSync(target, Buffer.concat([bytes.subarray(0, place), bytes.subarray(place + damage.length)]));

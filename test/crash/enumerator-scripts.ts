@@ -107,7 +107,8 @@ export const scripts: Readonly<Record<string, Script>> = {
       explorer.set('e');
       explorer.sync();
     }
-    await timers(explorer, 1);
+    // The first timer is the one of the pod that was closed.
+    await timers(explorer, 2);
     explorer.touch('a');
     explorer.set('x');
     await explorer.endTurn();
@@ -152,7 +153,7 @@ export const scripts: Readonly<Record<string, Script>> = {
     explorer.close();
     for (const key of ['d', 'e', 'f']) explorer.delete(key);
     explorer.sync();
-    await timers(explorer, 6);
+    await timers(explorer, 7);
     explorer.set('h');
     explorer.set('i');
     explorer.kill();

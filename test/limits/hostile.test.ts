@@ -366,7 +366,7 @@ describe('a hostile log, its checksums right, is refused and nothing is changed'
       '{}',
       'null',
       '[]',
-      '1',
+      '12',
       '"x"',
       '{"o":"set","s":1,"n":0,"k":"c","v":1}',
       '{"s":1,"o":"set","k":"c","v":1}',

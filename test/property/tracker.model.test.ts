@@ -586,15 +586,15 @@ class World {
         return;
       }
       case 'incrementTries':
-        model.set(key, { ...filled(task), _tries: tries + 1 });
+        model.set(key, withTries(task, tries + 1));
         this.#both(undefined, () => tracker.incrementTries(key), undefined);
         return;
       case 'decrementTries':
-        model.set(key, { ...filled(task), _tries: Math.max(0, tries - 1) });
+        model.set(key, withTries(task, Math.max(0, tries - 1)));
         this.#both(undefined, () => tracker.decrementTries(key), undefined);
         return;
       case 'resetTries':
-        model.set(key, { ...filled(task), _tries: 0 });
+        model.set(key, withTries(task, 0));
         this.#both(undefined, () => tracker.resetTries(key), undefined);
         return;
       case 'tryIt': {
@@ -657,6 +657,13 @@ class World {
     if (loop.shows === 'values') expect(result.value).toBe(view);
     else expect(result.value).toEqual(loop.shows === 'keys' ? next.key : [next.key, view]);
   }
+}
+
+/** Tries that are set take the number of an error with them that belongs to a try which was taken back. */
+function withTries(task: Task, _tries: number): Task {
+  const error = task._error as { try?: unknown } | null | undefined;
+  const isTakenBack = factsOf(task).hasError && typeof error?.try === 'number' && error.try > _tries;
+  return { ...filled(task), _tries, ...(isTakenBack && { _error: { ...error, try: _tries } }) };
 }
 
 /** A method that changes a task makes its record complete. */
