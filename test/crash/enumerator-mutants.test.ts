@@ -366,11 +366,15 @@ const mutants: Readonly<Record<string, Mutant>> = {
     first: ['a flush that is taken back'],
   },
   anyShard: {
-    patch: () => void (switches.anyShard = true),
+    patch: () => {
+      switches.anyShard = true;
+    },
     first: ['a listed shard installed, then changed, then reverted', 'an emptied shard'],
   },
   noThrough: {
-    patch: () => void (switches.noThrough = true),
+    patch: () => {
+      switches.noThrough = true;
+    },
     first: ['a key deleted and added again before a new one, in one shard, folded but the log kept'],
   },
 };

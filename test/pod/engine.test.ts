@@ -624,8 +624,11 @@ describe('rule 8: transactions', () => {
     const pod = start();
     for (const change of [
       async () => void pod.set('a', 2),
-      // biome-ignore lint/suspicious/noThenProperty: what only looks like a promise is refused as well.
-      () => (pod.set('a', 3), { then: () => {} }),
+      () => {
+        pod.set('a', 3);
+        // biome-ignore lint/suspicious/noThenProperty: what only looks like a promise is refused as well.
+        return { then: () => {} };
+      },
       () => Promise.resolve(pod.delete('a')),
     ]) {
       const error = thrownBy(() => pod.transaction<unknown>(change));

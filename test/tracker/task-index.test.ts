@@ -119,7 +119,7 @@ describe('counters and lists', () => {
         }
         tracker.close();
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 
