@@ -2,7 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 /** `small` for `npm test`, `ci` for `npm run check`, `long` for `npm run test:long`. */
 const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
-const reportFile = process.env.EVERPOD_TEST_REPORT;
+/** Where the counts go as JSON, if anywhere. */
+const reportFile = process.env.EVERPOD_TEST_REPORT || undefined;
 
 export default defineConfig({
   test: {

@@ -20,6 +20,8 @@ export interface WriterTask {
   readonly seed: number;
   /** Of everything that the steps do not say: when to close, to compact, to rest. */
   readonly habits: number;
+  /** What `synced` is to mean: safe from a kill, or from a power cut as well. */
+  readonly against: 'kill' | 'power cut';
   /** Steps, or tasks, that are there already. */
   readonly done: number;
   readonly options: Pick<PodOptions<StepValue, Key>, 'durability' | 'fileSize' | 'gzipped' | 'syncAt' | 'syncEvery'>;
@@ -60,6 +62,7 @@ async function doSteps(task: WriterTask, done: number, numbers: Numbers, say: (l
   say('open');
   const target = stepTarget(pod);
   const { durability } = task.options;
+  const everyTurn = durability === 'power' || (durability === 'process' && task.against === 'kill');
   let step = done;
   for (let turns = below(numbers, TURNS_MAX); turns > 0; turns--) {
     for (let steps = 1 + below(numbers, TURN_STEPS_MAX); steps > 0; steps--) {
@@ -72,7 +75,7 @@ async function doSteps(task: WriterTask, done: number, numbers: Numbers, say: (l
     else if (habit < 0.1) await pod.flush();
     else if (habit < 0.4) pod.sync();
     else await nextTurn();
-    if (durability !== 'exit' || habit < 0.4) say(`synced ${step}`);
+    if (everyTurn || habit < 0.4) say(`synced ${step}`);
   }
   pod.close();
   say(`synced ${step}`);

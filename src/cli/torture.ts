@@ -230,7 +230,7 @@ function victims(path: string, seed: number): Victim[] {
     return {
       name,
       folder,
-      task: { kind: 'pod', folder, seed: podSeed, foldLogBytes, options },
+      task: { kind: 'pod', folder, against: 'kill', seed: podSeed, foldLogBytes, options },
       witness: witnessSteps(podSeed),
     };
   };
@@ -245,6 +245,7 @@ function victims(path: string, seed: number): Victim[] {
       task: {
         kind: 'tracker',
         folder: tasks,
+        against: 'kill',
         seed,
         foldLogBytes: undefined,
         options: { durability: 'process', fileSize: 30, syncAt: 50 },

@@ -9,13 +9,13 @@ import { join } from 'node:path';
 import type { Entry } from '../core/entry.ts';
 import type { Key } from '../core/key.ts';
 import type { Table } from '../core/table.ts';
-import { crcText, stageAs } from './files.ts';
+import { crcText, disk } from './files.ts';
 import { foldAll } from './fold.ts';
 import type { Folder } from './folder.ts';
 import type { FileSystem } from './fs.ts';
 import { LogWriter } from './log-writer.ts';
 import { type FolderMeta, type Manifest, removeQuietly, replaceManifest, type ShardContent } from './manifest.ts';
-import { MANIFEST_NAME, shardName, stagedName, temporaryName } from './names.ts';
+import { MANIFEST_NAME, shardName, stagedName } from './names.ts';
 import { encodeShard, packShard } from './shards.ts';
 
 /** How the shards are laid out. */
@@ -136,7 +136,7 @@ function stageAll<V, K extends Key>(
       const shard = shards.size;
       const { text, lines } = encodeShard(entries);
       const name = stagedName(shard, layout.gzip, generation);
-      stageAs(fs, path, name, temporaryName(shardName(shard, layout.gzip)), packShard(text, layout.gzip));
+      disk(path, `write ${name}`, () => fs.stage(join(path, name), packShard(text, layout.gzip)));
       shards.set(shard, { lines, bytes: text.length, crc: crcText(text), seq, tastypy: false });
       entries = [];
     };

@@ -116,23 +116,6 @@ export function removeQuietly(fs: FileSystem, path: string): void {
   }
 }
 
-/**
- * Writes a whole new file under a name that others could foresee: staged under one that they cannot, then renamed, which replaces whatever
- * is there and follows no link.
- */
-export function stageAs(fs: FileSystem, folder: string, name: string, temporary: string, bytes: Uint8Array): void {
-  disk(folder, `write ${name}`, () => {
-    const staged = join(folder, temporary);
-    try {
-      fs.stage(staged, bytes);
-      fs.rename(staged, join(folder, name));
-    } catch (error) {
-      removeQuietly(fs, staged);
-      throw error;
-    }
-  });
-}
-
 /** For descriptors of which nothing more is expected: the system gives them back even where `close` fails. */
 export function closeQuietly(fs: FileSystem, fd: number): void {
   try {

@@ -5,7 +5,9 @@
  * only the fsync of the log may run beside the program (reliability F9). Errors are Node's, with their `code`.
  */
 import * as fs from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
+import { isRandomName, temporaryName } from './names.ts';
 
 /** What is asked about a file. */
 export interface FileStat {
@@ -102,10 +104,25 @@ const SINGLE_WRITE_BYTES_MAX = 1 << 30;
 
 /**
  * write-file-atomic creates, writes and fsyncs the file, but it calls write once and ignores the count, so that a full disk
- * leaves a short file and no error (reliability F1). Hence the size check; and hence the fresh random name that callers
- * stage under, because it overwrites and its own temporary names can be predicted (F3).
+ * leaves a short file and no error (reliability F1). Hence the size check. It also follows a link at the path, overwrites, and uses
+ * temporary names that can be predicted (F3). Hence the fresh random name that it writes under, from which a rename then goes past any link.
  */
 function stageFile(path: string, bytes: Uint8Array): void {
+  if (isRandomName(path)) {
+    writeWhole(path, bytes);
+    return;
+  }
+  const temporary = join(dirname(path), temporaryName(basename(path).replace(/^\.|\.g\d+$/g, '')));
+  try {
+    writeWhole(temporary, bytes);
+    fs.renameSync(temporary, path);
+  } catch (error) {
+    fs.rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+function writeWhole(path: string, bytes: Uint8Array): void {
   if (bytes.byteLength > SINGLE_WRITE_BYTES_MAX) {
     stageInParts(path, bytes);
     return;

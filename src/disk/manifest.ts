@@ -17,7 +17,7 @@ import type { FileSystem } from './fs.ts';
 import { MANIFEST_NAME, temporaryName } from './names.ts';
 
 /** The format this version reads and writes. */
-export const FORMAT = 1;
+const FORMAT = 1;
 
 /** No record and no epoch gets this far; a number beyond could not be counted up from. */
 export const COUNT_MAX: number = 2 ** 52;
@@ -146,7 +146,7 @@ export function parseManifest(folder: string, bytes: Buffer): Manifest {
 }
 
 /** The bytes of a manifest: one shard a line, so that people and `diff` can read it. */
-export function encodeManifest(manifest: Manifest): Buffer {
+function encodeManifest(manifest: Manifest): Buffer {
   const { id, epoch, generation, fileSize, gzip, meta, segments, dropped, shards } = manifest;
   const head = {
     format: FORMAT,

@@ -30,6 +30,11 @@ export function temporaryName(name: string): string {
   return `.${name}.${randomBytes(8).toString('hex')}.tmp`;
 }
 
+/** Whether a path ends as `temporaryName` makes it. */
+export function isRandomName(path: string): boolean {
+  return /\.[0-9a-f]{16}\.tmp$/.test(path);
+}
+
 /** What a file in the folder is, by its name. */
 export type FileKind =
   | { readonly kind: 'shard'; readonly shard: number; readonly gzip: boolean }

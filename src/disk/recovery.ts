@@ -23,6 +23,7 @@ import { Folder, type OpenedFolder } from './folder.ts';
 import { type FolderState, type ListedSegment, readFolderState } from './folder-state.ts';
 import type { FileSystem } from './fs.ts';
 import type { HeldLock, LockOwner } from './lock.ts';
+import { JSON_OFFSET } from './log-format.ts';
 import { readHeader, scanSegment } from './log-reader.ts';
 import { LogWriter } from './log-writer.ts';
 import {
@@ -286,23 +287,20 @@ export function refuseLostManifest(fs: FileSystem, path: string, files: readonly
 }
 
 /**
- * Only the very first open leaves a first segment and no manifest: (a part of) a header of generation 0, and nothing behind it, because
- * appending starts after the manifest. A longer file whose header cannot be read is a damaged log, not a leftover.
+ * Only the very first open leaves a first segment and no manifest: a header of generation 0, whole or in pieces, and nothing behind it,
+ * because appending starts after the manifest. A longer file whose header cannot be read is a damaged log, not a leftover.
  */
 function isUnfinishedBeginning(fs: FileSystem, path: string): boolean {
   const size = fs.stat(join(path, segmentName(1)))?.size ?? 0;
   const header = readHeader(fs, path, 1);
-  if (header === undefined) return size < HEADER_BYTES_MAX && !hasLineEnd(fs, path, segmentName(1));
+  if (header === undefined) return size <= FIRST_HEADER_BYTES;
   const end = scanSegment(fs, path, 1)?.end;
   return header.gen === 0 && end?.s === header.base && end.offset === size;
 }
 
-/** A whole line that is no header was damaged; a first write that was cut short has no end of line. */
-function hasLineEnd(fs: FileSystem, path: string, name: string): boolean {
-  return readFile(fs, path, name)?.includes('\n') ?? false;
-}
-
-const HEADER_BYTES_MAX = 256;
+/** Every first header is this long: all its numbers have one digit, and the rest is of fixed length. */
+const FIRST_HEADER_BYTES: number =
+  JSON_OFFSET + '{"wal":1,"id":"00000000","gen":0,"base":0,"prev":"00000000","salt":"0000000000000000"}\n'.length;
 
 // ---- A folder that tastypy wrote.
 
@@ -373,6 +371,8 @@ function adopt(fs: FileSystem, path: string, create: CreateOptions): Opened {
       }
     });
   }
+  // And so must the folder itself, which somebody may have made a moment ago.
+  disk(path, 'fsync the folder above', () => fs.fsyncFolder(dirname(path)));
   const manifest: Manifest = {
     id: randomBytes(4).toString('hex'),
     epoch: 1,

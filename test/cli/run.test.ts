@@ -13,10 +13,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gunzipSync, gzipSync } from 'node:zlib';
+import { crc32, gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, it, vi } from 'vitest';
 import { POD, ProgressTracker } from '../../src/index.ts';
-import { fastSystem } from '../tracker/fast-system.ts';
+import { clock, fastSystem } from '../tracker/fast-system.ts';
 import { useTemporary } from '../tracker/temporary.ts';
 import { everpod } from './everpod.ts';
 
@@ -255,6 +255,11 @@ describe('accept', () => {
     writeFileSync(join(path, '1.json'), '');
     expect(everpod('accept', path)).toEqual({ code: 0, out: `${path}: accepted 1.json.\n`, err: '' });
     expect(exported(path).map(([key]) => key)).toEqual(['k0', 'k1', 'k2', 'k6', 'k7']);
+    // The empty file is gone, as nothing is in it; and the folder goes on like any other.
+    expect(readdirSync(path)).not.toContain('1.json');
+    expect(readdirSync(path)).not.toContain('quarantine');
+    POD.open<unknown>(path, { init: entriesOf(8) }).close();
+    expect(exported(path).map(([key]) => key)).toEqual(['k0', 'k1', 'k2', 'k6', 'k7', 'k3', 'k4', 'k5']);
   });
 
   it('lets the log win over the edit', () => {
@@ -547,6 +552,115 @@ describe('repair', () => {
     expect(exported(copy)).toEqual(wanted);
     edit(copy, '1.json', (text) => `${text}garbage\n`);
     expect(repaired(copy).entries).toEqual(wanted);
+  });
+
+  it.each([false, true])('brings nothing back that was cleared (pod.json lost: %s)', (lost) => {
+    const path = closedPod();
+    const pod = temporary.keep(POD.open<unknown>(path));
+    pod.set('k0', 'gone too');
+    pod.clear();
+    pod.sync();
+    pod.update([
+      ['new', 1],
+      ['k1', 'again'],
+    ]);
+    pod.sync();
+    const copy = temporary.copy(path);
+    pod.close();
+    if (lost) rmSync(join(copy, 'pod.json'));
+    edit(copy, '0.json', (text) => `${text}garbage\n`);
+    expect(repaired(copy)).toMatchObject({
+      entries: [
+        ['new', 1],
+        ['k1', 'again'],
+      ],
+      lostLines: 1,
+    });
+  });
+
+  it('does not touch what a newer version wrote', () => {
+    const path = closedPod();
+    const pod = { format: 2, whatever: true };
+    const body = JSON.stringify(pod);
+    writeFileSync(join(path, 'pod.json'), `{"crc":"${crc32(body).toString(16).padStart(8, '0')}","pod":${body}}\n`);
+    const before = filesOf(path);
+    for (const command of ['verify', 'accept', 'repair', 'export']) {
+      const { code, err } = everpod(command, path);
+      expect(code).toBe(2);
+      expect(err).toContain('ERR_POD_FORMAT');
+    }
+    expect(filesOf(path)).toEqual(before);
+  });
+
+  it('loses no line of the ancestor but the one with a broken key', () => {
+    const path = temporary.path();
+    mkdirSync(path, { recursive: true });
+    writeFileSync(join(path, '0.json'), '"a\\\\u00e9"\t1\n"b\\u00e9"\t2\n"c"\t3\n');
+    expect(repaired(path)).toMatchObject({
+      entries: [
+        ['aé', 1],
+        ['c', 3],
+      ],
+      lostLines: 1,
+    });
+  });
+
+  it('does not count what stands in a segment beyond the place where the next one goes on', async () => {
+    const path = closedPod();
+    const pod = temporary.keep(POD.open<unknown>(path));
+    pod.set('ghost', 1);
+    await Promise.resolve();
+    pod.delete('ghost');
+    rotate(pod);
+    const copy = temporary.copy(path);
+    pod.close();
+    // The deletion can no longer be read, but it was not that segment's to tell.
+    const [first = ''] = readdirSync(copy).filter((name) => name.startsWith('wal-'));
+    edit(copy, first, (text) => text.replace('"o":"del"', '"o":"dEl"'));
+    edit(copy, '0.json', (text) => `${text}garbage\n`);
+    expect(repaired(copy).entries).toEqual([...entriesOf(8), ['later', 0]]);
+  });
+
+  it('does not let a log bring back what was before a compaction', () => {
+    const path = closedPod();
+    const pod = temporary.keep(POD.open<unknown>(path));
+    pod.set('k0', 'old');
+    pod.sync();
+    const name = wal(path);
+    const log = readFileSync(join(path, name));
+    pod.compact();
+    pod.set('k0', 'new');
+    pod.close();
+    const wanted = exported(path);
+    writeFileSync(join(path, name), log);
+    rmSync(join(path, 'pod.json'));
+    expect(wanted[0]).toEqual(['k0', 'new']);
+    expect(repaired(path).entries).toEqual(wanted);
+  });
+
+  it('lets a line stand that is newer than the log', () => {
+    const path = closedPod();
+    const system = fastSystem as { foldLogBytes?: number };
+    system.foldLogBytes = 1;
+    clock.readingCostMs = 100;
+    try {
+      const pod = temporary.keep(POD.open<unknown>(path));
+      for (const [key] of entriesOf(8)) pod.set(key, 'before');
+      pod.sync();
+      // The fold has begun a new segment; what is written now goes into that one, and into the shard as well.
+      clock.runNext();
+      pod.set('k7', 'log');
+      pod.sync();
+      for (let step = 0; step < 50; step++) clock.runNext();
+      const copy = temporary.copy(path);
+      pod.close();
+      expect(readFileSync(join(copy, wal(copy)), 'utf8')).toContain('"log"');
+      edit(copy, '2.json', (text) => text.replace('"log"', '"hand"'));
+      expect(repaired(copy).entries.at(-1)).toEqual(['k7', 'hand']);
+    } finally {
+      delete system.foldLogBytes;
+      clock.readingCostMs = 0;
+    }
   });
 
   it('may be run again, and nothing in quarantine is touched', () => {

@@ -32,9 +32,9 @@ class History {
   engine: Engine;
   readonly #system;
 
-  constructor(image: DiskImage, gzip: boolean) {
+  constructor(image: DiskImage, gzip: boolean, folds: boolean = false) {
     this.fs = MemoryFileSystem.fromImage(image);
-    this.#system = { ...testSystem({ fs: this.fs }), foldLogBytes: 300 };
+    this.#system = { ...testSystem({ fs: this.fs }), foldLogBytes: folds ? 300 : 1 << 20 };
     this.#system.clock.readingCostMs = 20;
     this.fs.changed = () => this.note();
     this.engine = new PodEngine(this.#system, PATH, { fileSize: 2, gzipped: gzip, syncAt: 1000 }, {});
@@ -90,7 +90,9 @@ class History {
       const now = image.get(path);
       older.set(
         path,
-        [...versions.values()].filter((bytes) => now === undefined || now === 'folder' || Buffer.compare(bytes, now) !== 0),
+        [...versions.values()].filter(
+          (bytes) => now === undefined || now === 'folder' || Buffer.compare(bytes, now) !== 0,
+        ),
       );
     }
     return { name, image, state, states: this.states, older };
@@ -98,8 +100,8 @@ class History {
 }
 
 /** Two shards and a log of three batches. */
-async function begin(gzip: boolean): Promise<History> {
-  const history = new History(new Map(), gzip);
+async function begin(gzip: boolean, folds: boolean = false): Promise<History> {
+  const history = new History(new Map(), gzip, folds);
   history.set('a', 1);
   history.set('b', [2]);
   history.set('c', 3);
@@ -127,7 +129,7 @@ function once(fs: MemoryFileSystem, matches: (call: FsCall) => boolean, fault: F
   };
 }
 
-/** All pods; `seed` makes another pod of the same kind, whose files are swapped in. */
+/** All pods. */
 export async function damagePods(): Promise<DamagePod[]> {
   const pods: DamagePod[] = [];
   for (const gzip of [false, true]) {
@@ -144,7 +146,7 @@ export async function damagePods(): Promise<DamagePod[]> {
     closed.engine.close();
     pods.push(closed.finish(`${kind}, closed`));
 
-    const folding = await begin(gzip);
+    const folding = await begin(gzip, true);
     for (let count = 0; count < 4; count++) folding.set('a', 100 + count);
     folding.sync();
     await folding.timer();
@@ -186,5 +188,11 @@ function lastLine(history: History): string {
   const { fs } = history;
   const logs = [...fs.image()].filter(([path]) => path.includes('/wal-')).sort(([a], [b]) => (a < b ? -1 : 1));
   const [, bytes] = logs.at(-1) ?? ['', Buffer.alloc(0)];
-  return Buffer.from(bytes as Uint8Array).toString().trimEnd().split('\n').at(-1) ?? '';
+  return (
+    Buffer.from(bytes as Uint8Array)
+      .toString()
+      .trimEnd()
+      .split('\n')
+      .at(-1) ?? ''
+  );
 }

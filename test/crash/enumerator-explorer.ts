@@ -58,7 +58,7 @@ export interface Setup {
   readonly image?: DiskImage;
   /** The state of the pod before the first open. */
   readonly before?: string;
-  /** The image was written just now and never fsynced. */
+  /** The files of the image were written just now and never fsynced. */
   readonly loose?: boolean;
   readonly syncAt?: number;
   /** Asked before every call: how a mutant changes what the code does. */
@@ -719,6 +719,7 @@ export class Explorer {
 
 function writeLoosely(fs: MemoryFileSystem, image: DiskImage): void {
   fs.mkdir(PATH);
+  fs.fsyncFolder('/');
   for (const [path, bytes] of image) {
     if (bytes === 'folder') continue;
     const fd = fs.open(path, 'wx');

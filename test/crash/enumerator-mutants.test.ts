@@ -49,6 +49,7 @@ interface Mutant {
   /** Changes the code; what it changed is put back afterwards. */
   readonly patch?: () => void;
   readonly setup?: Partial<Setup>;
+  readonly effort?: Effort;
   /** The scripts that are tried first. */
   readonly first?: readonly string[];
 }
@@ -106,6 +107,14 @@ function patchFolder<Name extends 'sync' | 'appendIntents' | 'rotate' | 'mark' |
   const real = Folder.prototype[name] as AnyFolder[Name];
   vi.spyOn(Folder.prototype, name).mockImplementation(make(real) as never);
 }
+
+const EFFORT: Effort = {
+  budget: { subsetsUpTo: 3, drawn: 3, tears: 1, tornWrites: 1 },
+  secondCrash: 0.05,
+  deaths: 0.05,
+  readers: 0.1,
+};
+const THOROUGH: Effort = { ...EFFORT, secondCrash: 0.3, deaths: 0.5 };
 
 const loose: DiskImage = new Map([
   [`${PATH}/0.json`, Buffer.from('"a"\t1\n"b"\t2\n')],
@@ -179,14 +188,17 @@ const mutants: Readonly<Record<string, Mutant>> = {
     first: ['reverted after turns, then something else'],
   },
   recoverNoFsync: {
+    effort: THOROUGH,
     intercept: lieAbout((call, _, recovering) => recovering && call.name === 'fsync' && isLog(call.path)),
     first: ['reverted after turns, then something else'],
   },
   recoverNoDirFsync: {
+    effort: THOROUGH,
     intercept: lieAbout((call, fs, recovering) => recovering && call.name === 'fsyncFolder' && !hasManifestTemp(fs)),
     first: ['killed between the rename of a manifest and its fsync'],
   },
   recoverNoRewrite: {
+    effort: THOROUGH,
     intercept: lieAbout((call, fs, recovering) => {
       if (!recovering || call.name !== 'write' || !isLog(call.path)) return false;
       return textOf(fs, call.path).includes(Buffer.from(call.bytes ?? []).toString('latin1'));
@@ -379,12 +391,6 @@ const mutants: Readonly<Record<string, Mutant>> = {
   },
 };
 
-const EFFORT: Effort = {
-  budget: { subsetsUpTo: 4, drawn: 4, tears: 2, tornWrites: 1 },
-  secondCrash: 0.2,
-  deaths: 0.2,
-  readers: 0.1,
-};
 const LEVELS: readonly Durability[] = ['process', 'power', 'exit'];
 /** So many random walks of each kind are tried when no script catches a mutant. */
 const SEEDS = 1;
@@ -403,7 +409,13 @@ async function firstViolation(mutant: Mutant): Promise<string | undefined> {
   }
   for (const [seed, level, work] of attempts) {
     const intercept = mutant.intercept;
-    const setup: Setup = { seed, level, effort: EFFORT, ...(intercept && { intercept }), ...mutant.setup };
+    const setup: Setup = {
+      seed,
+      level,
+      effort: mutant.effort ?? EFFORT,
+      ...(intercept && { intercept }),
+      ...mutant.setup,
+    };
     const explorer = new Explorer(setup);
     try {
       await work(explorer);
@@ -423,10 +435,11 @@ describe('a mutant is caught:', () => {
   });
 
   for (const [name, mutant] of Object.entries(mutants)) {
-    it(name, async () => {
+    it(name, { timeout: 300_000 }, async () => {
       mutant.patch?.();
       const violation = await firstViolation(mutant);
       expect(violation).toBeTypeOf('string');
+      console.log(`${name}: ${violation?.split('\n')[0]}`);
     });
   }
 

@@ -227,7 +227,7 @@ const FAULTS: Readonly<Record<string, { readonly calls: readonly string[]; reado
 };
 
 /** A fault that lets `skip` calls of its kind pass. One that is not persistent strikes twice if it is about cutting, else once. */
-export function faultOf(
+function faultOf(
   kind: string,
   skip: number,
   persistent: boolean,

@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { systemLocks } from '../../src/disk/lock.ts';
 import { repairFolder } from '../../src/disk/repair.ts';
 import { nodeSystem } from '../../src/disk/system.ts';
@@ -296,32 +296,7 @@ describe('who may read and write', () => {
     pod.close();
     expect(modes(folder)).toMatchObject({ '.': '777', 'pod.json': '600', '0.json': '600', lock: '600' });
   });
-
-  it('everything that takes a name others could foresee is first written under one they cannot', () => {
-    const folder = crashedPod();
-    const staged: string[] = [];
-    const spy = vi.spyOn(nodeSystem.fs, 'stage').mockImplementation((path) => {
-      staged.push(path);
-      throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC', syscall: 'write' });
-    });
-    try {
-      use(folder);
-      repairQuietly(folder);
-    } finally {
-      spy.mockRestore();
-    }
-    for (const path of staged) expect(path).toMatch(/\.[0-9a-f]{16}\.tmp$|quarantine\/.*\.[0-9a-f]{8}$/);
-    expect(staged.length).toBeGreaterThan(0);
-  });
 });
-
-function repairQuietly(folder: string): void {
-  try {
-    repairFolder(nodeSystem, folder);
-  } catch {
-    // The disk was made to fail.
-  }
-}
 
 it('leaves what it was told to leave: a picture before and after a refusal', () => {
   const folder = crashedPod();

@@ -9,6 +9,11 @@ import { codeOf, listing, plain, temporary, thrownBy } from './support.ts';
 
 const { path, open } = temporary();
 
+interface Layout {
+  readonly gzipped?: boolean;
+  readonly fileSize?: number;
+}
+
 /** The shards of a folder that was closed: the lines of each, in order. */
 function shards(at: string): string[][] {
   const names = readdirSync(at)
@@ -64,7 +69,7 @@ describe('the folder', () => {
     ]);
   });
 
-  it.each([
+  it.each<[Layout, Layout]>([
     [{ gzipped: true }, { gzipped: false }],
     [{ gzipped: false }, { gzipped: true }],
     [{ fileSize: 2 }, { fileSize: 3 }],

@@ -1,5 +1,5 @@
 // Reading only: beside a writer or alone, a reader takes no lock, changes nothing on disk, and refuses every mutator (rule 7).
-import { chmodSync, cpSync, mkdirSync, readdirSync, rmSync, utimesSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, rmSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Json, Key } from '../../src/index.ts';
@@ -79,19 +79,6 @@ describe('rule 7: readers', () => {
     await new Promise((resolve) => setTimeout(resolve, 10));
     reader.close();
     expect(listing(at)).toEqual(before);
-  });
-
-  it('need no right to write', () => {
-    const at = path();
-    open<number>(at, { init: { a: 1 } }).close();
-    chmodSync(at, 0o500);
-    try {
-      const reader = open<number>(at, { mode: 'r' });
-      expect([...reader]).toEqual([['a', 1]]);
-      reader.close();
-    } finally {
-      chmodSync(at, 0o700);
-    }
   });
 
   it('of nothing find nothing, and leave nothing', () => {

@@ -21,7 +21,6 @@ function fixture(name: string): { at: string; expected: Expected } {
   return { at, expected: JSON.parse(readFileSync(file, 'utf8')) as Expected };
 }
 
-/** The text of a file size that leaves a recognisable last shard. */
 const names = ['plain.pod', 'gz.pod', 'crawl.tracker'];
 
 describe('TP-090 to TP-096: a folder of tastypy', () => {

@@ -203,7 +203,7 @@ describe('a second signal while the first is worked on', () => {
     checkEnding(await child.finished, folder, level, { ...signalled('SIGINT'), survives: and(SAVED, ...many) });
   });
 
-  it('loses nothing at any moment', async () => {
+  it('loses nothing at any moment', { timeout: 3_600_000 }, async () => {
     const rounds = { small: 6, ci: 60, long: 600 }[testSize];
     for (let round = 0; round < rounds; round++) {
       const folder = bench.newPath();

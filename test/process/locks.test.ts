@@ -71,7 +71,7 @@ describe.concurrent('a folder that a process has open', () => {
     await kill(first);
   });
 
-  it('is free the moment its owner is killed, again and again', async () => {
+  it('is free the moment its owner is killed, again and again', { timeout: 3_600_000 }, async () => {
     const folder = bench.newPath();
     for (let round = 0; round < { small: 3, ci: 50, long: 1_000 }[testSize]; round++) {
       const owner = await holder(folder);
@@ -170,7 +170,7 @@ describe('a race for one folder', () => {
 
   const rounds = { small: 1, ci: 10, long: 200 }[testSize];
 
-  it('for a pod that does not exist yet never has two winners', async () => {
+  it('for a pod that does not exist yet never has two winners', { timeout: 3_600_000 }, async () => {
     for (let round = 0; round < rounds; round++) {
       const { wins, lost } = await race('pod', 4, 0);
       expect(wins).toBeGreaterThan(0);
@@ -178,13 +178,17 @@ describe('a race for one folder', () => {
     }
   });
 
-  it.each(['flock', 'pidfile'])('of locks never has two holders, whether they let go or die (%s)', async (method) => {
-    for (let round = 0; round < rounds; round++) {
-      const { wins, lost } = await race(method, 12, 2);
-      expect(wins).toBeGreaterThan(0);
-      expect(lost).toBeGreaterThan(0);
-    }
-  });
+  it.each(['flock', 'pidfile'])(
+    'of locks never has two holders, whether they let go or die (%s)',
+    { timeout: 3_600_000 },
+    async (method) => {
+      for (let round = 0; round < rounds; round++) {
+        const { wins, lost } = await race(method, 12, 2);
+        expect(wins).toBeGreaterThan(0);
+        expect(lost).toBeGreaterThan(0);
+      }
+    },
+  );
 
   it('for making the folder is lost without an error', () => {
     const folder = bench.newPath();

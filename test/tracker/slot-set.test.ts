@@ -100,6 +100,18 @@ describe('SlotSet', () => {
     expect(set.size).toBe(0);
   });
 
+  it.each([0, 31, 32, 992, 1_024, 32_768, 1_048_576])(
+    'still knows a lone member, %i, however far it grows',
+    (member) => {
+      for (const far of [64, 2_000, 70_000, 3_000_000, 40_000_000]) {
+        const set = new SlotSet();
+        set.add(member);
+        set.add(member + far);
+        expect([set.next(0), set.next(member + 1), set.next(member + far + 1)]).toEqual([member, member + far, -1]);
+      }
+    },
+  );
+
   it('still knows every member after growing by several levels at once', () => {
     const set = new SlotSet();
     const members = [0, 31, 40, 700, 33_000];

@@ -62,7 +62,7 @@ export function* turnsOf(seed: number): Generator<Turn, never> {
       else if (choice === 6) steps.push({ kind: 'clear' });
       else steps.push(change());
     }
-    if (random(25) === 0) steps.push({ kind: 'revert' });
+    if (random(10) === 0) steps.push({ kind: 'revert' });
     const choice = random(100);
     const end =
       choice < 60 ? 'turn' : choice < 85 ? 'sync' : choice < 95 ? 'flush' : choice < 98 ? 'compact' : 'reopen';
