@@ -66,8 +66,6 @@ function onDisk(path: string): [string, string][] {
 // ---- Small disks.
 
 const mountable = mount(mkdtempSync(join(realpathSync(tmpdir()), 'everpod-mount-')), 'size=1m', true);
-if (!mountable)
-  console.warn('Full disks are not tested: a tmpfs can only be mounted as root, and not in every container.');
 
 function mount(path: string, options: string, onlyToTry: boolean = false): boolean {
   const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'everpod-test', path]);
@@ -77,6 +75,7 @@ function mount(path: string, options: string, onlyToTry: boolean = false): boole
   return status === 0;
 }
 
+if (!mountable) console.warn('Full disks are not tested: only root may mount a tmpfs, and not in every container.');
 describe.skipIf(!mountable)('on a small disk', () => {
   const mounts: string[] = [];
   const pods: Pod[] = [];
