@@ -40,7 +40,8 @@ export function atExit(task: ExitTask): () => void {
 
 /**
  * A signal that came while the program was busy is told to who listens when the event loop comes to it. If by then nobody did, it would be
- * swallowed; so listening ends after the loop has been there.
+ * swallowed; so listening ends after the loop has been there. The two rounds keep the process alive, for an application that closes its
+ * pods and then sends itself the signal again has nothing else to keep the loop going until the signal is told.
  */
 function stopSoon(): void {
   const stop = (): void => {
@@ -48,7 +49,7 @@ function stopSoon(): void {
     stopListening?.();
     stopListening = undefined;
   };
-  setImmediate(() => void setImmediate(stop).unref()).unref();
+  setImmediate(() => void setImmediate(stop));
 }
 
 function listen(): () => void {
