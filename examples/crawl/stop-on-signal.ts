@@ -25,7 +25,10 @@ export function stopOnSignal(graceMs: number, onStop: (signal: NodeJS.Signals) =
     if (signal === undefined) return;
     for (const name of SIGNALS) process.removeListener(name, onSignal);
     // A moment later: whoever listened for the pods that were just closed has stopped by then, and the signal meets the system's default.
-    setTimeout(() => process.kill(process.pid, signal), RAISE_AFTER_MS);
+    setTimeout(() => {
+      process.removeAllListeners(signal);
+      process.kill(process.pid, signal);
+    }, RAISE_AFTER_MS);
   };
   const onSignal = (signal: NodeJS.Signals) => {
     if (received !== undefined) return raise(signal);
