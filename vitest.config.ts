@@ -8,6 +8,7 @@ const reportFile = process.env.EVERPOD_TEST_REPORT || undefined;
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    setupFiles: ['test/canary.ts'],
     pool: 'forks',
     testTimeout: size === 'small' ? 60_000 : 7_200_000,
     hookTimeout: size === 'small' ? 60_000 : 600_000,

@@ -50,6 +50,21 @@ export function readRange(fs: FileSystem, fd: number, position: number, length: 
   return done === length ? buffer : buffer.subarray(0, done);
 }
 
+/**
+ * As `bytes.indexOf`, which in Node 20 answers with a negative number for every place beyond 2 GiB: the rest of a large shard would look
+ * like one line.
+ */
+export function findByte(bytes: Buffer, byte: number, from: number): number {
+  if (bytes.length <= INT32_MAX) return bytes.indexOf(byte, from);
+  for (let start = from; start < bytes.length; start += INT32_MAX) {
+    const found = bytes.subarray(start, start + INT32_MAX).indexOf(byte);
+    if (found >= 0) return start + found;
+  }
+  return -1;
+}
+
+const INT32_MAX = 2 ** 31 - 1;
+
 /** Writes all of `bytes` at `position`; a call may take only a part (reliability B1). */
 export function writeAll(fs: FileSystem, fd: number, bytes: Uint8Array, position: number): void {
   let done = 0;

@@ -7,7 +7,7 @@ import { Buffer } from 'node:buffer';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { PodError } from '../core/errors.ts';
-import { disk, readFile, readRange } from './files.ts';
+import { disk, findByte, readFile, readRange } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import {
   type ClosingKind,
@@ -94,7 +94,7 @@ export function readHeader(fs: FileSystem, folder: string, segment: number): Seg
     const fd = fs.open(path, 'r');
     try {
       const bytes = readRange(fs, fd, 0, CLOSING_LINE_BYTES_MAX);
-      const end = bytes.indexOf(NEWLINE);
+      const end = findByte(bytes, NEWLINE, 0);
       const claimed = end < 0 ? -1 : claimedCrc(bytes, 0, end);
       if (claimed < 0 || crc32(bytes.subarray(JSON_OFFSET, end)) !== claimed) return undefined;
       return parseHeader(bytes.toString('utf8', JSON_OFFSET, end));
@@ -155,7 +155,7 @@ export function salvageSegment(
   let lostLines = 0;
   let previous = 0;
   for (let start = 0; start < bytes.length; ) {
-    const newline = bytes.indexOf(NEWLINE, start);
+    const newline = findByte(bytes, NEWLINE, start);
     const end = newline < 0 ? bytes.length : newline;
     const claimed = claimedCrc(bytes, start, end);
     const valid = newline >= 0 && claimed >= 0 && crc32(bytes.subarray(start + JSON_OFFSET, end), previous) === claimed;
@@ -360,7 +360,7 @@ class Scan {
   #lineEnd(): number {
     let from = this.#at;
     for (;;) {
-      const found = this.#chunk.indexOf(NEWLINE, from);
+      const found = findByte(this.#chunk, NEWLINE, from);
       if (found >= 0) return found;
       from = this.#chunk.length;
       const rest = this.#chunk.length - this.#at;

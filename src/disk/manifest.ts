@@ -97,7 +97,12 @@ export function parseManifest(folder: string, bytes: Buffer): Manifest {
       `${folder}: pod.json is damaged (${why}). Nothing was changed. Restore it from a backup, or run: everpod repair ${folder}`,
       { path: folder, file: MANIFEST_NAME, cause },
     );
-  const text = bytes.toString('utf8').trimEnd();
+  let text: string;
+  try {
+    text = bytes.toString('utf8').trimEnd();
+  } catch (error) {
+    throw corrupt('it is too long', error);
+  }
   const head = /^\{"crc":"([0-9a-f]{8})","pod":/.exec(text);
   if (head === null || !text.endsWith('}')) throw corrupt('it does not look like one');
   const body = text.slice(head[0].length, -1);

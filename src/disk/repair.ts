@@ -10,7 +10,7 @@ import { constants, gunzipSync } from 'node:zlib';
 import { PodError } from '../core/errors.ts';
 import { copyJson } from '../core/json.ts';
 import { type Key, type KeyIdentity, keyIdentity, keyText, parseKey } from '../core/key.ts';
-import { crcText, disk, readFile, removeFile } from './files.ts';
+import { crcText, disk, findByte, readFile, removeFile } from './files.ts';
 import { readFolderState } from './folder-state.ts';
 import type { FileSystem } from './fs.ts';
 import { NEWLINE } from './log-format.ts';
@@ -238,7 +238,8 @@ class Salvage {
     const tastypy = listed?.tastypy ?? (this.#manifest === undefined && this.#looksLikeTastypy(text));
     let taken = 0;
     let refused = 0;
-    for (const line of text.toString('utf8').split('\n')) {
+    for (const bytes of linesOf(text)) {
+      const line = bytes.toString('utf8');
       if (line === '') continue;
       const tab = line.indexOf('\t');
       try {
@@ -262,11 +263,11 @@ class Salvage {
   #looksLikeTastypy(text: Buffer): boolean {
     if (!isAscii(text)) return false;
     if (!this.#files.some(({ kind, name }) => kind === 'segment' || name === MANIFEST_NAME)) return true;
-    const keys = text
-      .toString('latin1')
-      .split('\n')
-      .map((line) => line.slice(0, Math.max(0, line.indexOf('\t'))));
-    return keys.some((key) => /\\\\(u[0-9a-f]{4}|"(?!$))/.test(key));
+    for (const bytes of linesOf(text)) {
+      const key = bytes.toString('latin1', 0, Math.max(0, bytes.indexOf(TAB)));
+      if (/\\\\(u[0-9a-f]{4}|"(?!$))/.test(key)) return true;
+    }
+    return false;
   }
 
   #takeIn(key: Key, shard: number, value: string): void {
@@ -297,9 +298,13 @@ class Salvage {
       return;
     }
     if (record.s <= (seqs.get(record.shard) ?? 0)) return;
-    const key = parseKey(record.key);
-    if (record.operation === 'del') this.#lines.delete(keyIdentity(key));
-    else this.#takeIn(key, record.shard, record.value);
+    try {
+      const key = parseKey(record.key);
+      if (record.operation === 'del') this.#lines.delete(keyIdentity(key));
+      else this.#takeIn(key, record.shard, record.value);
+    } catch {
+      this.#lostLines++; // Its checksum is right, and yet it is none of ours.
+    }
   }
 
   /** The log: what the manifest lists and what goes on from there; without a manifest, all of the newest generation. */
@@ -378,6 +383,17 @@ class Salvage {
     return shards;
   }
 }
+
+/** The lines of a text, which may be longer than a string can be. */
+function* linesOf(text: Buffer): Generator<Buffer, void, undefined> {
+  for (let start = 0, end = 0; start < text.length; start = end + 1) {
+    const newline = findByte(text, NEWLINE, start);
+    end = newline < 0 ? text.length : newline;
+    yield text.subarray(start, end);
+  }
+}
+
+const TAB = 0x09;
 
 /** What can be unpacked of a damaged gzip file: the longest beginning of it that unpacks without an error. */
 function unpackIntactPart(bytes: Buffer): Buffer | undefined {

@@ -4,14 +4,14 @@
  * Shards are pure data, so that `cut`, `jq`, `grep` and a text editor work on them; what protects them (lines, bytes, crc) is in the
  * manifest and in the log. All three are of the uncompressed text, so gzipping a shard again by hand is no edit.
  */
-import { Buffer, isAscii } from 'node:buffer';
+import { Buffer, constants as bufferLimits, isAscii } from 'node:buffer';
 import { join } from 'node:path';
 import { constants, gunzipSync, gzipSync } from 'node:zlib';
 import type { Entry, LoadedEntry, TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { copyJson } from '../core/json.ts';
 import { type Key, keyText, parseKey } from '../core/key.ts';
-import { crcText, readFile } from './files.ts';
+import { crcText, findByte, readFile } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import { NEWLINE } from './log-format.ts';
 import type { ShardContent } from './manifest.ts';
@@ -31,7 +31,7 @@ export class ShardText implements TextSource {
   }
 
   textAt(position: number): string {
-    const newline = this.bytes.indexOf(NEWLINE, position);
+    const newline = findByte(this.bytes, NEWLINE, position);
     return this.slice(position, newline < 0 ? this.bytes.length : newline);
   }
 
@@ -43,14 +43,21 @@ export class ShardText implements TextSource {
 /** The lines, bytes and crc of a shard's text. */
 export function describeText(text: Buffer, seq: number): ShardContent {
   let lines = 0;
-  for (let at = text.indexOf(NEWLINE); at >= 0; at = text.indexOf(NEWLINE, at + 1)) lines++;
+  for (let at = findByte(text, NEWLINE, 0); at >= 0; at = findByte(text, NEWLINE, at + 1)) lines++;
   // Only a file that was edited by hand ends without a newline; its last line counts like the others.
   if (text.length > 0 && text[text.length - 1] !== NEWLINE) lines++;
   return { lines, bytes: text.length, crc: crcText(text), seq, tastypy: false };
 }
 
-/** The text of entries as a shard. */
-export function encodeShard<V, K extends Key>(entries: Iterable<Entry<V, K>>): { text: Buffer; lines: number } {
+/**
+ * The text of entries as a shard.
+ *
+ * @throws {PodError} `ERR_POD_UNSUPPORTED` where it would be longer than a buffer can be (4 GB)
+ */
+export function encodeShard<V, K extends Key>(
+  entries: Iterable<Entry<V, K>>,
+  bytesMax: number = bufferLimits.MAX_LENGTH,
+): { text: Buffer; lines: number } {
   let buffer = Buffer.allocUnsafe(1 << 16);
   let filled = 0;
   let lines = 0;
@@ -58,7 +65,8 @@ export function encodeShard<V, K extends Key>(entries: Iterable<Entry<V, K>>): {
     const line = `${keyText(entry.key)}\t${entry.text}\n`;
     const atMost = line.length < 1 << 16 ? line.length * 3 : Buffer.byteLength(line);
     if (filled + atMost > buffer.length) {
-      const larger = Buffer.allocUnsafe(Math.max(filled + atMost, buffer.length * 2));
+      if (filled + atMost > bytesMax) throw shardTooLongError(bytesMax);
+      const larger = Buffer.allocUnsafe(Math.max(filled + atMost, Math.min(buffer.length * 2, bytesMax)));
       buffer.copy(larger, 0, 0, filled);
       buffer = larger;
     }
@@ -66,6 +74,14 @@ export function encodeShard<V, K extends Key>(entries: Iterable<Entry<V, K>>): {
     lines++;
   }
   return { text: buffer.subarray(0, filled), lines };
+}
+
+function shardTooLongError(bytesMax: number): PodError {
+  return new PodError(
+    'ERR_POD_UNSUPPORTED',
+    `The entries of one shard are longer than ${bytesMax} bytes together. Nothing is lost, the log has it all; open the pod with a smaller ` +
+      'fileSize, so that fewer entries share a file.',
+  );
 }
 
 /** What is written to the file. Level 1 is three times as fast as 6 and compresses crawl entries 11.6 instead of 13 to 1. */
@@ -116,9 +132,9 @@ export function* parseShard(
   let line = 0;
   for (let start = 0; start < text.length; ) {
     line++;
-    const newline = text.indexOf(NEWLINE, start);
+    const newline = findByte(text, NEWLINE, start);
     const end = newline < 0 ? text.length : newline;
-    const tab = text.indexOf(TAB, start);
+    const tab = findByte(text, TAB, start);
     if (tab < 0 || tab > end) throw lineError(folder, file, line, 'there is no tab between key and value');
     let key: Key;
     try {

@@ -126,8 +126,12 @@ export class Explorer {
   #counter: number = 0;
   #recovering: boolean = false;
   #looking: boolean = false;
-  /** Set when enumerating would only repeat what was seen. */
+  /** Set while nothing was promised yet. */
   quiet: boolean = false;
+  /** Set where only the calls matter and nothing is looked at. */
+  blind: boolean = false;
+  /** Told of every change to the disk. */
+  onChange: ((fs: MemoryFileSystem) => void) | undefined;
 
   constructor(setup: Setup) {
     this.#setup = setup;
@@ -540,14 +544,15 @@ export class Explorer {
       return fault ?? this.#setup.intercept?.(call, fs, this.#recovering);
     };
     fs.changed = () => {
-      if (!this.quiet) this.#step();
+      this.onChange?.(fs);
+      if (!this.quiet && !this.blind) this.#step();
     };
   }
 
   /** Looks at everything a power cut could leave now. */
   look(): void {
     this.#lookedAt = this.acknowledged;
-    if (this.quiet) return;
+    if (this.quiet || this.blind) return;
     for (const state of crashStates(this.fs, this.random, this.#setup.effort.budget)) {
       this.#check(state.image, this.acknowledged, state.describe);
     }

@@ -81,6 +81,21 @@ function hasManifestTemp(fs: MemoryFileSystem): boolean {
   return [...fs.image().keys()].some((path) => isManifestTemp(path));
 }
 
+function hasManifest(fs: MemoryFileSystem): boolean {
+  return fs.image().has(`${PATH}/pod.json`);
+}
+
+/** Leaves out the fsync of the folder that recovery begins with, and none of those that replace a manifest. */
+function recoverNoDirFsync(): Mutant['intercept'] & {} {
+  const replacing = new WeakSet<MemoryFileSystem>();
+  return (call, fs, recovering) => {
+    if (call.name === 'rename' && isManifestTemp(call.path)) replacing.add(fs);
+    if (!recovering || call.name !== 'fsyncFolder' || call.path !== PATH || hasManifestTemp(fs)) return undefined;
+    if (replacing.delete(fs) || !hasManifest(fs)) return undefined;
+    return LIE;
+  };
+}
+
 /** Remembers, for each file system, the last call that changed something. */
 function afterCall(
   before: (call: FsCall) => boolean,
@@ -117,13 +132,18 @@ const EFFORT: Effort = {
 const THOROUGH: Effort = { ...EFFORT, secondCrash: 0.3, deaths: 0.5 };
 
 const loose: DiskImage = new Map([
-  [`${PATH}/0.json`, Buffer.from('"a"\t1\n"b"\t2\n')],
-  [`${PATH}/1.json`, Buffer.from('"c"\t3\n')],
+  [`${PATH}/0.json`, Buffer.from('"a"\t{"n":1}\n"b"\t{"n":2}\n')],
+  [`${PATH}/1.json`, Buffer.from('"c"\t{"n":3}\n')],
 ]);
 
 const mutants: Readonly<Record<string, Mutant>> = {
   noManifestFsync: { intercept: lieAbout((call) => call.name === 'fsync' && isManifestTemp(call.path)) },
-  noDirFsyncBefore: { intercept: lieAbout((call, fs) => call.name === 'fsyncFolder' && hasManifestTemp(fs)) },
+  noDirFsyncBefore: {
+    intercept: afterCall(
+      (call) => call.name === 'rename' && isManifestTemp(call.to ?? ''),
+      (call) => call.name === 'fsyncFolder',
+    ),
+  },
   noDirFsyncAfter: {
     intercept: afterCall(
       (call) => call.name === 'rename' && isManifestTemp(call.path),
@@ -144,8 +164,8 @@ const mutants: Readonly<Record<string, Mutant>> = {
     first: ['compacted with shards of equal size'],
   },
   unlinkWalFirst: {
-    intercept: (call, fs) => {
-      if (call.name !== 'fsyncFolder' || !hasManifestTemp(fs)) return undefined;
+    intercept: (call, fs, recovering) => {
+      if (recovering || call.name !== 'fsyncFolder' || !hasManifestTemp(fs)) return undefined;
       const temp = [...fs.image().keys()].findLast((path) => isManifestTemp(path)) as string;
       const first = Number(/"wal":\[\[(\d+),/.exec(textOf(fs, temp))?.[1]);
       for (const path of fs.image().keys()) {
@@ -189,12 +209,14 @@ const mutants: Readonly<Record<string, Mutant>> = {
   },
   recoverNoFsync: {
     effort: THOROUGH,
-    intercept: lieAbout((call, _, recovering) => recovering && call.name === 'fsync' && isLog(call.path)),
+    intercept: lieAbout((call, fs, recovering) => {
+      return recovering && hasManifest(fs) && call.name === 'fsync' && isLog(call.path);
+    }),
     first: ['reverted after turns, then something else'],
   },
   recoverNoDirFsync: {
     effort: THOROUGH,
-    intercept: lieAbout((call, fs, recovering) => recovering && call.name === 'fsyncFolder' && !hasManifestTemp(fs)),
+    intercept: recoverNoDirFsync(),
     first: ['killed between the rename of a manifest and its fsync'],
   },
   recoverNoRewrite: {
@@ -229,7 +251,7 @@ const mutants: Readonly<Record<string, Mutant>> = {
   },
   adoptNoFsync: {
     intercept: lieAbout((call, _, recovering) => recovering && call.name === 'fsync' && isShard(call.path)),
-    setup: { image: loose, loose: true, before: '"a"\t1\n"b"\t2\n"c"\t3\n' },
+    setup: { image: loose, loose: true, fileSize: 2, before: '"a"\t{"n":1}\n"b"\t{"n":2}\n"c"\t{"n":3}\n' },
     first: ['turns with and without a sync point'],
   },
   fsyncRetry: {

@@ -80,13 +80,19 @@ describe('crash states of random walks', () => {
   for (const loose of [false, true]) {
     it(`of a folder that tastypy wrote ${loose ? 'just now' : 'once'} are all right`, TIMEOUT, () => {
       const shards: [string, string][] = [
-        [`${PATH}/0.json`, '"a"\t{"n": 1}\n"q\\\\"x\\\\\\\\"\t{"n": 2}\n'],
-        [`${PATH}/1.json`, '7\t{"n": 3}\n'],
+        [`${PATH}/0.json`, '"a"\t{"n":1}\n"q\\\\"x\\\\\\\\"\t{"n":2}\n'],
+        [`${PATH}/1.json`, '7\t{"n":3}\n'],
       ];
       const image = new Map(shards.map(([path, text]) => [path, Buffer.from(text)]));
-      const before = '"a"\t{"n": 1}\n"q\\"x\\\\"\t{"n": 2}\n7\t{"n": 3}\n';
+      const before = '"a"\t{"n":1}\n"q\\"x\\\\"\t{"n":2}\n7\t{"n":3}\n';
       const mix = { ...mixes.lives, ...mixes.folds };
-      return walks(`adopted, ${loose ? 'loose' : 'durable'}`, mix, { level: 'process', image, loose, before });
+      return walks(`adopted, ${loose ? 'loose' : 'durable'}`, mix, {
+        level: 'process',
+        fileSize: 2,
+        image,
+        loose,
+        before,
+      });
     });
   }
 });

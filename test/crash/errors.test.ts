@@ -73,6 +73,16 @@ async function fill(world: World): Promise<void> {
   await settle();
 }
 
+/** A folder that tastypy wrote, two entries to a shard. */
+function bare(world: World): void {
+  const image = [
+    [`${PATH}/0.json`, Buffer.from('"a"\t{"n":1}\n"b"\t{"n":2}\n')],
+    [`${PATH}/1.json`, Buffer.from('"c"\t{"n":3}\n')],
+  ] as const;
+  world.system = systemOn(MemoryFileSystem.fromImage(new Map(image)));
+  world.acknowledged = '"a"\t{"n":1}\n"b"\t{"n":2}\n"c"\t{"n":3}\n';
+}
+
 /** What `fill` leaves in memory, and in the log after a death. */
 const APPENDED = ['a', 'c', 'd', 'e', 'f', 'g'].map((key) => `"${key}"\t{"n":${key.charCodeAt(0)}}\n`).join('');
 
@@ -174,14 +184,11 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     work: (world) => void open(world, { fileSize: 2, gzipped: true }),
   },
   'adopting a folder of tastypy': {
-    prepare: (world) => {
-      const image = [
-        [`${PATH}/0.json`, Buffer.from('"a"\t{"n": 1}\n"b"\t{"n": 2}\n')],
-        [`${PATH}/1.json`, Buffer.from('"c"\t{"n": 3}\n')],
-      ] as const;
-      world.system = systemOn(MemoryFileSystem.fromImage(new Map(image)));
-      world.acknowledged = '"a"\t{"n": 1}\n"b"\t{"n": 2}\n"c"\t{"n": 3}\n';
-    },
+    prepare: bare,
+    work: (world) => void open(world, { fileSize: 2 }),
+  },
+  'adopting a folder of tastypy in another layout': {
+    prepare: bare,
     work: (world) => void open(world),
   },
   'appending a turn': {

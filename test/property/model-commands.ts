@@ -27,16 +27,17 @@ export function openAs(model: Model, options: PodOptions<Json, Key> = {}): PodOp
 
 /** One command: `work` does it in both worlds; then a turn of the event loop ends and everything is compared. */
 class Command implements PodCommand {
-  readonly #name: string;
+  readonly #name: () => string;
   readonly #work: (model: Model, real: Real) => void | Promise<void>;
   readonly #needs: (model: Model) => boolean;
 
   constructor(
-    name: string,
+    /** Only asked for when a program is printed. */
+    name: string | (() => string),
     work: (model: Model, real: Real) => void | Promise<void>,
     needs: (model: Model) => boolean = () => true,
   ) {
-    this.#name = name;
+    this.#name = typeof name === 'string' ? () => name : name;
     this.#work = work;
     this.#needs = needs;
   }
@@ -53,7 +54,7 @@ class Command implements PodCommand {
   }
 
   toString(): string {
-    return this.#name;
+    return this.#name();
   }
 }
 
@@ -63,10 +64,11 @@ export function compare(model: Model, pod: Pod): void {
   expect(stateText(seen)).toBe(stateText(model.now));
   expect(pod.size).toBe(model.size);
   expect([...pod.keys()].map((key) => JSON.stringify(key))).toEqual([...model.now.keys()]);
-  for (const { key, value } of model.now.values()) {
-    expect(pod.has(key)).toBe(true);
-    expect(JSON.stringify(pod.snapshot(key))).toBe(JSON.stringify(value));
-  }
+  // One comparison for all of them: this runs after every command.
+  const snapshots: State = new Map();
+  for (const [text, { key }] of model.now)
+    if (pod.has(key)) snapshots.set(text, { key, value: pod.snapshot(key) as Json });
+  expect(stateText(snapshots)).toBe(stateText(model.now));
   const dirty = new Set([...pod.dirty()].map((key) => JSON.stringify(key)));
   expect([...model.sincePoint.must].filter((text) => !dirty.has(text))).toEqual([]);
   const { must, may } = model.sincePoint;
@@ -146,15 +148,63 @@ function noteTransaction(model: Model, pod: Pod): void {
   if (model.holds === 0 && model.syncsByItself && must.size > 0 && pod.dirty().size === 0) model.synced();
 }
 
+/** A sync point, a slice of the fold if one is due, and changes before the next slice. */
+const sliceArb: fc.Arbitrary<PodCommand> = steps(0, 3).map(
+  (list) =>
+    new Command(
+      () => `slice of a fold ${fc.stringify(list)}`,
+      async (model, { world, pod }) => {
+        pod.sync();
+        model.synced();
+        world.tick(0);
+        await world.turn();
+        for (const step of list) makeStep(model, pod, step);
+      },
+    ),
+);
+
+const killArb: fc.Arbitrary<PodCommand> = fc.record({ list: steps(0, 3), layout: layoutArb }).map(
+  ({ list, layout }) =>
+    new Command(
+      () => `kill ${fc.stringify(list)} ${fc.stringify(layout)}`,
+      async (model, real) => {
+        // What was changed in the turn of the kill may be lost; what was appended before may not.
+        for (const step of list) makeStep(model, real.pod, step);
+        if (model.settings.durability === 'power') model.turnEnded();
+        const copy = real.world.copyOf(real.pod.path);
+        model.recovered();
+        real.pod.close();
+        await endFlush(model, real);
+        real.pod = real.world.open(copy, openAs(model, layout));
+        expect(real.pod.recovery.quarantined).toEqual([]);
+      },
+    ),
+);
+
 export const commandArbs: fc.Arbitrary<PodCommand>[] = [
   steps(1, 4).map(
     (list) =>
-      new Command(`turn ${fc.stringify(list)}`, (model, { pod }) => {
-        for (const step of list) makeStep(model, pod, step);
-      }),
+      new Command(
+        () => `turn ${fc.stringify(list)}`,
+        (model, { pod }) => {
+          for (const step of list) makeStep(model, pod, step);
+        },
+      ),
   ),
-  stepArb.map((step) => new Command(`step ${fc.stringify(step)}`, (model, { pod }) => makeStep(model, pod, step))),
-  stepArb.map((step) => new Command(`step ${fc.stringify(step)}`, (model, { pod }) => makeStep(model, pod, step))),
+  stepArb.map(
+    (step) =>
+      new Command(
+        () => `step ${fc.stringify(step)}`,
+        (model, { pod }) => makeStep(model, pod, step),
+      ),
+  ),
+  stepArb.map(
+    (step) =>
+      new Command(
+        () => `step ${fc.stringify(step)}`,
+        (model, { pod }) => makeStep(model, pod, step),
+      ),
+  ),
   fc.constant(
     new Command('sync', (model, { pod }) => {
       pod.sync();
@@ -214,39 +264,33 @@ export const commandArbs: fc.Arbitrary<PodCommand>[] = [
   ),
   fc.record({ plan: planArb, commits: fc.boolean() }).map(
     ({ plan, commits }) =>
-      new Command(`transaction ${commits ? 'commits' : 'throws'} ${fc.stringify(plan)}`, (model, { pod }) => {
-        runPlan(model, pod, plan, commits);
-        noteTransaction(model, pod);
-      }),
+      new Command(
+        () => `transaction ${commits ? 'commits' : 'throws'} ${fc.stringify(plan)}`,
+        (model, { pod }) => {
+          runPlan(model, pod, plan, commits);
+          noteTransaction(model, pod);
+        },
+      ),
   ),
   layoutArb.map(
     (layout) =>
-      new Command(`reopen ${fc.stringify(layout)}`, async (model, real) => {
-        const { path } = real.pod;
-        real.pod.close();
-        expect(real.pod.closed).toBe(true);
-        model.synced();
-        model.recovered();
-        await endFlush(model, real);
-        real.pod = real.world.open(path, openAs(model, layout));
-        expect(real.pod.recovery.replayed).toBe(0);
-        expect(real.pod.recovery.droppedBytes).toBe(0);
-      }),
+      new Command(
+        () => `reopen ${fc.stringify(layout)}`,
+        async (model, real) => {
+          const { path } = real.pod;
+          real.pod.close();
+          expect(real.pod.closed).toBe(true);
+          model.synced();
+          model.recovered();
+          await endFlush(model, real);
+          real.pod = real.world.open(path, openAs(model, layout));
+          expect(real.pod.recovery.replayed).toBe(0);
+          expect(real.pod.recovery.droppedBytes).toBe(0);
+        },
+      ),
   ),
-  fc.record({ list: steps(0, 3), layout: layoutArb }).map(
-    ({ list, layout }) =>
-      new Command(`kill ${fc.stringify(list)} ${fc.stringify(layout)}`, async (model, real) => {
-        // What was changed in the turn of the kill may be lost; what was appended before may not.
-        for (const step of list) makeStep(model, real.pod, step);
-        if (model.settings.durability === 'power') model.turnEnded();
-        const copy = real.world.copyOf(real.pod.path);
-        model.recovered();
-        real.pod.close();
-        await endFlush(model, real);
-        real.pod = real.world.open(copy, openAs(model, layout));
-        expect(real.pod.recovery.quarantined).toEqual([]);
-      }),
-  ),
+  killArb,
+  killArb,
   fc.constant(
     new Command('compact', (model, { pod }) => {
       pod.compact();
@@ -255,53 +299,95 @@ export const commandArbs: fc.Arbitrary<PodCommand>[] = [
   ),
   steps(0, 2).map(
     (list) =>
-      new Command(`reader ${fc.stringify(list)}`, (model, real) => {
-        for (const step of list) makeStep(model, real.pod, step);
-        if (model.settings.durability === 'power') model.turnEnded();
-        expect(readerState(real)).toBe(stateText(model.appended));
-      }),
+      new Command(
+        () => `reader ${fc.stringify(list)}`,
+        (model, real) => {
+          for (const step of list) makeStep(model, real.pod, step);
+          if (model.settings.durability === 'power') model.turnEnded();
+          expect(readerState(real)).toBe(stateText(model.appended));
+        },
+      ),
   ),
   fc
     .record({ list: fc.array(stepArb, { maxLength: 12 }), of: fc.constantFrom('keys' as const, 'entries' as const) })
     .map(
       ({ list, of }) =>
-        new Command(`iterate ${of} ${fc.stringify(list)}`, (model, { pod }) => iterate(model, pod, list, of)),
+        new Command(
+          () => `iterate ${of} ${fc.stringify(list)}`,
+          (model, { pod }) => iterate(model, pod, list, of),
+        ),
     ),
   fc.constantFrom(0, 0, 0, 500, 1000, 3000).map(
     (ms) =>
-      new Command(`tick ${ms}`, async (model, real) => {
-        const dueBefore = model.settings.syncEvery > 0 && ms > model.settings.syncEvery && model.holds === 0;
-        real.world.tick(ms);
-        await endFlush(model, real);
-        if (dueBefore) expect(real.pod.dirty().size).toBe(0);
-        if (model.holds === 0 && real.pod.dirty().size === 0) model.synced();
-      }),
+      new Command(
+        () => `tick ${ms}`,
+        async (model, real) => {
+          const dueBefore = model.settings.syncEvery > 0 && ms > model.settings.syncEvery && model.holds === 0;
+          real.world.tick(ms);
+          await endFlush(model, real);
+          if (dueBefore) expect(real.pod.dirty().size).toBe(0);
+          if (model.holds === 0 && real.pod.dirty().size === 0) model.synced();
+        },
+      ),
+  ),
+  sliceArb,
+  sliceArb,
+  sliceArb,
+  fc.record({ first: steps(1, 3), by: fc.constantFrom('sync', 'revert', 'compact'), after: steps(1, 3) }).map(
+    ({ first, by, after: later }) =>
+      new Command(
+        () => `flush overtaken by ${by} ${fc.stringify(first)} ${fc.stringify(later)}`,
+        async (model, { world, pod }) => {
+          for (const step of first) makeStep(model, pod, step);
+          const flush = pod.flush();
+          if (pod.dirty().size === 0) model.synced();
+          else model.flushBegan();
+          if (by === 'sync') pod.sync();
+          else if (by === 'compact') pod.compact();
+          else pod.revert();
+          if (by === 'revert') model.reverted();
+          else model.synced();
+          for (const step of later) makeStep(model, pod, step);
+          await world.endFsyncs();
+          await flush;
+        },
+        (model) => !model.flushUnderWay,
+      ),
   ),
   fc.boolean().map(
     (due) =>
-      new Command(`fold ${due ? 'is due' : 'is not due'}`, (_, { world }) => {
-        world.foldIsDue(due);
-      }),
+      new Command(
+        () => `fold ${due ? 'is due' : 'is not due'}`,
+        (_, { world }) => {
+          world.foldIsDue(due);
+        },
+      ),
   ),
   layoutArb.map(
     (layout) =>
-      new Command(`copyTo ${fc.stringify(layout)}`, (model, { world, pod }) => {
-        const copy = pod.copyTo(world.newFolder(), layout);
-        expect(copy.equals(pairsOf(model.now))).toBe(true);
-        copy.close();
-      }),
+      new Command(
+        () => `copyTo ${fc.stringify(layout)}`,
+        (model, { world, pod }) => {
+          const copy = pod.copyTo(world.newFolder(), layout);
+          expect(copy.equals(pairsOf(model.now))).toBe(true);
+          copy.close();
+        },
+      ),
   ),
   fc.record({ key: keyArb, other: fc.nat(3) }).map(
     ({ key, other }) =>
-      new Command(`look ${fc.stringify(key)}`, (model, { pod }) => {
-        const wanted = model.get(key);
-        expect(pod.has(key)).toBe(model.has(key));
-        expect(JSON.stringify(pod.get(key))).toBe(JSON.stringify(wanted));
-        expect(pod.get(key)).toBe(pod.get(key));
-        const pairs = pairsOf(model.now);
-        expect(pod.equals(pairs)).toBe(true);
-        if (pairs.length > 0) expect(pod.equals(pairs.toSpliced(other % pairs.length, 1))).toBe(false);
-      }),
+      new Command(
+        () => `look ${fc.stringify(key)}`,
+        (model, { pod }) => {
+          const wanted = model.get(key);
+          expect(pod.has(key)).toBe(model.has(key));
+          expect(JSON.stringify(pod.get(key))).toBe(JSON.stringify(wanted));
+          expect(pod.get(key)).toBe(pod.get(key));
+          const pairs = pairsOf(model.now);
+          expect(pod.equals(pairs)).toBe(true);
+          if (pairs.length > 0) expect(pod.equals(pairs.toSpliced(other % pairs.length, 1))).toBe(false);
+        },
+      ),
   ),
 ];
 

@@ -37,11 +37,13 @@ describe('a pod is an ordered map that comes back', () => {
       fc.asyncProperty(
         settingsArb,
         layoutArb,
+        fc.boolean(),
         fc.commands(commandArbs, { maxCommands, size: 'max' }),
-        async (settings, layout, commands) => {
+        async (settings, layout, folds, commands) => {
           const world = new World((isDue) => {
             fold.isDue = isDue;
           });
+          world.foldIsDue(folds);
           try {
             await run(world, settings, layout, commands);
           } finally {
