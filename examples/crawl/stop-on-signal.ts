@@ -11,9 +11,6 @@ export interface StopRequest {
   readonly raise: () => void;
 }
 
-/** Long enough for a few rounds of the event loop. */
-const RAISE_AFTER_MS = 20;
-
 const SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM'];
 
 export function stopOnSignal(graceMs: number, onStop: (signal: NodeJS.Signals) => void): StopRequest {
@@ -24,11 +21,7 @@ export function stopOnSignal(graceMs: number, onStop: (signal: NodeJS.Signals) =
   const raise = (signal = received) => {
     if (signal === undefined) return;
     for (const name of SIGNALS) process.removeListener(name, onSignal);
-    // A moment later: whoever listened for the pods that were just closed has stopped by then, and the signal meets the system's default.
-    setTimeout(() => {
-      process.removeAllListeners(signal);
-      process.kill(process.pid, signal);
-    }, RAISE_AFTER_MS);
+    process.kill(process.pid, signal);
   };
   const onSignal = (signal: NodeJS.Signals) => {
     if (received !== undefined) return raise(signal);

@@ -47,7 +47,8 @@ export function witnessSteps(seed: number): Witness {
       while (model.step < safe) model.advance();
       const first = model.step;
       const difference = model.difference(found);
-      while (model.difference(found) !== undefined) {
+      const hint = { at: 0 };
+      while (model.difference(found, hint) !== undefined) {
         if (model.step - first > STEPS_AHEAD_MAX) {
           return `${folder} is in no state that was written since step ${first}, which was acknowledged. Then, ${difference}`;
         }

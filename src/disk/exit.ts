@@ -23,6 +23,7 @@ const ENDING: readonly NodeJS.Signals[] = signals.filter((signal) => signal !== 
 
 const tasks = new Set<ExitTask>();
 let stopListening: (() => void) | undefined;
+let endAftermath: (() => void) | undefined;
 /** What is ending the process, where that is more than its exit code: a signal, or the origin of an error that nobody caught. */
 let reason: string | undefined;
 /** signal-exit has called us for a signal, which it does once in the life of a process. */
@@ -31,25 +32,52 @@ let spent: boolean = false;
 /** Registers a task. Returns a function that takes it off again. Soon after the last one nothing is listened to any more. */
 export function atExit(task: ExitTask): () => void {
   tasks.add(task);
-  stopListening ??= listen();
+  if (stopListening === undefined) {
+    stopListening = listen();
+    endAftermath?.();
+  }
   return () => {
     tasks.delete(task);
-    if (tasks.size === 0) stopSoon();
+    if (tasks.size > 0 || stopListening === undefined) return;
+    beginAftermath();
+    stopListening();
+    stopListening = undefined;
   };
 }
 
 /**
- * A signal that came while the program was busy is told to who listens when the event loop comes to it. If by then nobody did, it would be
- * swallowed; so listening ends after the loop has been there. The two rounds keep the process alive, for an application that closes its
- * pods and then sends itself the signal again has nothing else to keep the loop going until the signal is told.
+ * A signal that came while the program was busy, or that it sends itself right after it closed its pods, is told to who listens when the
+ * event loop comes to it. If by then nobody did, it would be swallowed and the program would end with 0. So for two rounds of the loop,
+ * which are kept going for it, somebody still listens and lets the signal do what it does where nobody listens.
  */
-function stopSoon(): void {
-  const stop = (): void => {
-    if (tasks.size > 0) return;
-    stopListening?.();
-    stopListening = undefined;
+function beginAftermath(): void {
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (process.listenerCount(signal) > 1 + listenersOfSignalExit()) return;
+    end();
+    if (process.pid === 1) process.exit(128 + constants.signals[signal]);
+    process.kill(process.pid, signal);
   };
-  setImmediate(() => void setImmediate(stop));
+  const end = (): void => {
+    endAftermath = undefined;
+    for (const signal of ENDING) process.off(signal, onSignal);
+  };
+  endAftermath = end;
+  for (const signal of ENDING) process.on(signal, onSignal);
+  afterTwoRounds(() => {
+    if (endAftermath === end) end();
+  });
+}
+
+/**
+ * Listening to a signal keeps no event loop going. Whoever stops listening may be about to send the signal again, as signal-exit is, and
+ * the loop must still go when it comes.
+ */
+function keepLoopGoing(): void {
+  afterTwoRounds(ignore);
+}
+
+function afterTwoRounds(work: () => void): void {
+  setImmediate(() => void setImmediate(work));
 }
 
 function listen(): () => void {
@@ -71,6 +99,7 @@ function listenToSignals(): () => void {
       process.exit(128 + constants.signals[signal]);
     }
     process.off(signal, onSignal);
+    keepLoopGoing();
     process.kill(process.pid, signal);
   };
   const takeOver = (): void => {
@@ -78,10 +107,15 @@ function listenToSignals(): () => void {
   };
   // Called before Node gives a signal without listeners back to the system, so there is no gap.
   const onRemove = (event: string | symbol, listener: unknown): void => {
-    if (listener !== onSignal && (ENDING as readonly unknown[]).includes(event)) takeOver();
+    if (listener === onSignal || !(ENDING as readonly unknown[]).includes(event)) return;
+    takeOver();
+    keepLoopGoing();
   };
   const stopSignalExit = onExit((code, signal) => {
-    if (signal !== null) spent = true;
+    if (signal !== null) {
+      spent = true;
+      keepLoopGoing();
+    }
     // Without a signal the plain `exit` event is ours too; this only comes first where somebody calls process.reallyExit.
     runTasks(signal ?? reason ?? `exit ${code ?? 0}`);
     return undefined;

@@ -91,6 +91,9 @@ const ENDINGS: Record<string, Expected> = {
     ended: 'exit',
     how: 'exit 5',
   },
+  'own handler that closes and sends the signal again': { survives: SAVED, signal: 'SIGTERM', ended: 'closed' },
+  'own handler that closes later and sends the signal again': { survives: SAVED, signal: 'SIGINT', ended: 'closed' },
+  'own handler that sends the signal again': signalled('SIGHUP'),
   'own handler that never exits': { survives: KILLED_AFTER_TURN, signal: 'SIGKILL', ended: 'killed', says: 'heard' },
   'own handler of uncaught errors': {
     survives: and(SAVED, ['later', { n: 1 }]),

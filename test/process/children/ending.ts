@@ -92,6 +92,29 @@ const endings: Record<string, Ending> = {
     });
     signalSelf('SIGINT');
   },
+  // What the manual of Node advises: tidy up, then let the signal do the rest. Nothing else keeps the loop going.
+  'own handler that closes and sends the signal again': () => {
+    process.once('SIGTERM', (signal) => {
+      pod.close();
+      process.kill(process.pid, signal);
+    });
+    signalSelfBriefly('SIGTERM');
+  },
+  'own handler that closes later and sends the signal again': () => {
+    const onSignal = (signal: NodeJS.Signals): void => {
+      void nextTurn().then(() => {
+        pod.close();
+        process.off('SIGINT', onSignal);
+        process.kill(process.pid, signal);
+      });
+    };
+    process.on('SIGINT', onSignal);
+    signalSelfBriefly('SIGINT');
+  },
+  'own handler that sends the signal again': () => {
+    process.once('SIGHUP', (signal) => process.kill(process.pid, signal));
+    signalSelfBriefly('SIGHUP');
+  },
   'own handler that never exits': () => {
     process.on('SIGTERM', () => {
       say('heard');
@@ -150,6 +173,13 @@ function signalSelf(signal: NodeJS.Signals): void {
   process.kill(process.pid, signal);
   // Without it the loop would end before the signal is seen.
   setTimeout(() => {}, 10_000);
+}
+
+/** Only until the signal is told. */
+function signalSelfBriefly(signal: NodeJS.Signals): void {
+  const wait = setTimeout(() => {}, 10_000);
+  process.prependOnceListener(signal, () => clearTimeout(wait));
+  process.kill(process.pid, signal);
 }
 
 function throwAtExit(): void {
