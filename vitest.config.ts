@@ -10,6 +10,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     setupFiles: ['test/canary.ts'],
     pool: 'forks',
+    // Vitest leaves a core idle by default, which on two cores means one file at a time; many tests here wait for child processes.
+    maxWorkers: '100%',
     testTimeout: size === 'small' ? 60_000 : 7_200_000,
     hookTimeout: size === 'small' ? 60_000 : 600_000,
     reporters: reportFile === undefined ? ['default'] : ['default', ['json', { outputFile: reportFile }]],

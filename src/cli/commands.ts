@@ -3,6 +3,7 @@
  */
 import { keyText } from '../core/key.ts';
 import { acceptEdits, repairFolder, verifyFolder } from '../disk/repair.ts';
+import { sayAtOnce } from '../disk/standard-output.ts';
 import { nodeSystem } from '../disk/system.ts';
 import { exportTastypy } from '../disk/tastypy-export.ts';
 import { normalizePath } from '../pod/open-pods.ts';
@@ -104,6 +105,6 @@ function numberOption(path: string, name: string, text: string, max: number): nu
   throw optionsError(path, name, `must be a number from 0 to ${max}`);
 }
 
-function writeUntilKilled({ path: task }: CommandOptions, { out }: Output): Promise<never> {
-  return writeForEver(JSON.parse(task) as WriterTask, (line) => out(`${line}\n`));
+function writeUntilKilled({ path: task }: CommandOptions): Promise<never> {
+  return writeForEver(JSON.parse(task) as WriterTask, sayAtOnce);
 }

@@ -115,9 +115,10 @@ export function copyTable<V, K extends Key>(
   for (const shard of shards.keys()) takeName(fs, path, shard, layout.gzip, 1);
 }
 
-/** Puts the folder away: everything in the shards, an empty log, the lock free. */
-export function closeFolder<V, K extends Key>(folder: Folder<V, K>): void {
+/** Puts the folder away: everything in the shards, an empty log, the lock free. What comes in between still has the lock. */
+export function closeFolder<V, K extends Key>(folder: Folder<V, K>, beforeRelease: () => void): void {
   foldAll(folder);
+  beforeRelease();
   folder.release(true);
 }
 

@@ -43,8 +43,8 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   syncAt: number;
   syncEvery: number;
   closed: boolean = false;
-  /** Removes the folder again, where it was made for this handle. */
-  uncreate: (() => void) | undefined;
+  /** Opening wrote nothing but the files that every pod has: the folder was missing, empty, or tastypy's and keeps its layout. */
+  readonly isFresh: boolean;
   /** Opens that were not closed yet. */
   handles: number = 1;
   readonly #system: System;
@@ -78,6 +78,7 @@ export class PodEngine<V, K extends Key> implements TableOwner {
       this.table.load(read.entries);
       this.#read = read;
       this.recovery = readerReport(read);
+      this.isFresh = false;
       this.#stopExit = () => {};
       return;
     }
@@ -89,6 +90,8 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     this.table = new Table(this, recovered.opened.manifest.fileSize);
     this.#folder = this.#bind(recovered, options);
     this.recovery = recovered.report;
+    const isNew = this.recovery.ended === 'new' || this.recovery.adopted;
+    this.isFresh = isNew && this.#folder.manifest.generation === recovered.opened.manifest.generation;
     this.#stopExit = atExit((how) => this.#processEnds(how));
   }
 
@@ -226,8 +229,11 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     compactFolder(this.#writable(), layout);
   }
 
-  /** Puts the folder away. Where the disk refuses the last changes the engine stays open, so that nothing is lost. */
-  close(): void {
+  /**
+   * Puts the folder away. Where the disk refuses the last changes the engine stays open, so that nothing is lost. `beforeRelease` runs last,
+   * while no other process can have the folder.
+   */
+  close(beforeRelease: () => void = () => {}): void {
     if (this.closed) return;
     if (this.#folder !== undefined) {
       this.#requireNoTransaction('close()');
@@ -235,7 +241,7 @@ export class PodEngine<V, K extends Key> implements TableOwner {
       this.#fold = undefined;
       this.#stop();
       try {
-        closeFolder(this.#folder);
+        closeFolder(this.#folder, beforeRelease);
       } catch (error) {
         // Everything is in the log; the next open goes on from there.
         this.#folder.release(false);

@@ -78,10 +78,16 @@ export function openHandle<H extends object, V, K extends Key>(
   }
   // Beside a handle that is open, memory of one's own can only be read from.
   const effective: PodOptions<V, K> = open === undefined ? options : { ...options, mode: 'r' };
-  const uncreate = creationUndo(system, place);
+  const traces = tracesOf(system, place);
   const engine = new PodEngine<V, K>(system, place, effective, kind.meta);
-  if (engine.recovery.ended === 'new') engine.uncreate = uncreate;
-  const handle = kind.make(engine);
+  if (engine.isFresh && traces !== undefined) newFolders.set(engine, traces);
+  let handle: H;
+  try {
+    handle = kind.make(engine);
+  } catch (error) {
+    discardHandle(engine);
+    throw error;
+  }
   if (options.isolated !== true) {
     const { real, folder } = identify(system, place);
     registry().pods.set(real, { engine: engine as unknown as PodEngine<never, Key>, handle, folder });
@@ -98,14 +104,14 @@ export function shareHandle<V, K extends Key>(engine: PodEngine<V, K>, handle: o
 }
 
 /** Gives one handle back; the last one closes the folder. */
-export function releaseHandle<V, K extends Key>(engine: PodEngine<V, K>): void {
+export function releaseHandle<V, K extends Key>(engine: PodEngine<V, K>, beforeRelease?: () => void): void {
   if (engine.closed) return;
   if (engine.handles > 1) {
     engine.handles--;
     return;
   }
   try {
-    engine.close();
+    engine.close(beforeRelease);
   } finally {
     if (engine.closed) {
       for (const [real, open] of registry().pods) {
@@ -117,12 +123,22 @@ export function releaseHandle<V, K extends Key>(engine: PodEngine<V, K>): void {
 
 /** Gives back a handle that its caller never got; a folder that was made for it goes again. */
 export function discardHandle<V, K extends Key>(engine: PodEngine<V, K>): void {
-  releaseHandle(engine);
-  if (engine.closed) engine.uncreate?.();
+  const traces = newFolders.get(engine);
+  releaseHandle(engine, traces?.removeFiles);
+  if (engine.closed) traces?.removeFolders();
 }
 
-/** Looks at what is there before a folder is made, and gives back what removes the rest afterwards. */
-function creationUndo({ fs }: System, place: string): (() => void) | undefined {
+/** What removes the traces of a first open. */
+interface Traces {
+  /** To be called while the folder is locked: whoever waits for the lock sees that its file is gone, and begins anew. */
+  readonly removeFiles: () => void;
+  readonly removeFolders: () => void;
+}
+
+const newFolders: WeakMap<object, Traces> = new WeakMap();
+
+/** Looks at what is there before a folder is made. */
+function tracesOf({ fs }: System, place: string): Traces | undefined {
   const missing: string[] = [];
   const names = new Set<string>();
   try {
@@ -132,17 +148,34 @@ function creationUndo({ fs }: System, place: string): (() => void) | undefined {
   } catch {
     return undefined; // Opening it says what is wrong.
   }
-  return () => {
-    try {
-      for (const name of fs.readdir(place)) {
-        const isOurs = name === MANIFEST_NAME || name.startsWith(LOCK_NAME) || classify(name).kind !== 'other';
-        if (isOurs && !names.has(name)) removeQuietly(fs, join(place, name));
+  return {
+    removeFiles: () => {
+      try {
+        const ours = fs.readdir(place).filter((name) => !names.has(name) && isOurs(name));
+        // The manifest first: a log without one is nobody's. The lock last.
+        ours.sort((a, b) => removalRank(a) - removalRank(b));
+        for (const name of ours) removeQuietly(fs, join(place, name));
+      } catch {
+        // What stays is an empty pod.
       }
-      for (const folder of missing) fs.rmdir(folder);
-    } catch {
-      // Somebody put something into it meanwhile: then it is theirs.
-    }
+    },
+    removeFolders: () => {
+      try {
+        for (const folder of missing) fs.rmdir(folder);
+      } catch {
+        // Somebody put something into it meanwhile: then it is theirs.
+      }
+    },
   };
+}
+
+function isOurs(name: string): boolean {
+  return name === MANIFEST_NAME || name.startsWith(LOCK_NAME) || classify(name).kind !== 'other';
+}
+
+function removalRank(name: string): number {
+  if (name === MANIFEST_NAME) return 0;
+  return name.startsWith(LOCK_NAME) ? 2 : 1;
 }
 
 /** An absolute path; `~` is the home folder, as in the ancestor (checklist TP-009). */

@@ -555,7 +555,6 @@ function requireTasks<T extends object, K extends Key>(engine: PodEngine<Task<T>
     if (engine.isWritable) engine.setMeta({ tracker: true, maxTries: engine.meta.maxTries ?? 0 });
   } catch (error) {
     if (adopted) engine.setMeta({ tracker: false, maxTries: undefined });
-    engine.close();
     if (!(error instanceof PodError) || error.code !== 'ERR_POD_VALUE') throw error;
     throw new PodError(
       'ERR_POD_OPTIONS',

@@ -12,9 +12,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
-import { join, relative } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { describe, expect, it, vi } from 'vitest';
+import { nodeSystem, type System } from '../../src/disk/system.ts';
 import type { Json, PodOptions } from '../../src/index.ts';
 import { DEFAULT_FILE_SIZE, DEFAULT_SYNC_AT, POD, PodError, ProgressTracker } from '../../src/index.ts';
 import { normalizePath, openHandle } from '../../src/pod/open-pods.ts';
@@ -322,6 +323,46 @@ describe('a failed open leaves nothing behind', () => {
     expect(() => POD.open(at, options as PodOptions<Json, string>)).toThrow();
     expect(existsSync(at)).toBe(false);
     good(at);
+  });
+
+  it('what was made is removed while the folder is still locked, so that nobody can have opened it in between', () => {
+    const at = join(path(), 'deep');
+    let isLocked = false;
+    const removed: [name: string, locked: boolean][] = [];
+    const system: System = {
+      ...nodeSystem,
+      locks: {
+        acquire: (folder) => {
+          const lock = nodeSystem.locks.acquire(folder);
+          isLocked = true;
+          return {
+            ...lock,
+            release: (outcome) => {
+              isLocked = false;
+              lock.release(outcome);
+            },
+          };
+        },
+      },
+      fs: {
+        ...nodeSystem.fs,
+        unlink: (file) => {
+          removed.push([basename(file), isLocked]);
+          nodeSystem.fs.unlink(file);
+        },
+      },
+    };
+    const refuse = (): never => {
+      throw new Error('on purpose');
+    };
+    const kind = { name: 'POD', meta: {}, accepts: (_: object): _ is POD => true, make: refuse, system };
+    expect(() => openHandle<POD, Json, string>(at, {}, kind)).toThrow('on purpose');
+    expect(removed).toEqual([
+      ['pod.json', true],
+      ['wal-000001.jsonl', true],
+      ['lock', true],
+    ]);
+    expect(existsSync(at)).toBe(false);
   });
 
   it('a refused init leaves an existing folder as it was', () => {

@@ -1,7 +1,11 @@
 // The command with which users torture everpod on their own disk; and that it finds what it is there to find.
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { witnessTasks } from '../../src/cli/torture-check.ts';
 import { testSize, useBench } from './built.ts';
 
 const bench = useBench();
@@ -47,6 +51,19 @@ describe('everpod torture', () => {
     expect(lines[0]).toBe('damaged, not held');
     expect(lines.slice(1).join('\n')).toMatch(finding);
     expect(readdirSync(folder)).not.toEqual([]);
+  });
+
+  it('believes no writer less because nobody listened to it for a while', async () => {
+    const folder = bench.newPath('torture');
+    const task = { kind: 'tracker', folder, against: 'kill', seed: 1, habits: 1, done: 0, options: {} };
+    const program = [bench.built('test/process/children/everpod.js'), 'torture-writer', JSON.stringify(task)];
+    const writer = spawn(process.execPath, program, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await sleep(1_000);
+    writer.kill('SIGKILL');
+    const witness = witnessTasks();
+    for await (const line of createInterface({ input: writer.stdout })) witness.hear(line);
+    expect(witness.acknowledged).toBeGreaterThan(10);
+    expect(witness.look(folder, 'r')).toBe(undefined);
   });
 
   it('touches no folder that is not empty, and refuses numbers that are none', async () => {

@@ -1,5 +1,5 @@
 // Opening a tracker: its options, what is no tracker's, making one of a pod, the schema, and what is put in at the start.
-import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
@@ -511,6 +511,22 @@ describe('init', () => {
     expect(plainOf(tracker)).toEqual([['a', NEW]]);
     tracker.close();
     expect(tracker.closed).toBe(true);
+  });
+});
+
+describe('a folder of tastypy that holds no tasks', () => {
+  it('is refused and stays as it was, to the last file', () => {
+    const path = temporary.path();
+    mkdirSync(path, { recursive: true });
+    writeFileSync(join(path, '0.json'), '"a"\t{"n":1}\n"b"\t[2]\n');
+    expect(codeOf(() => ProgressTracker.open(path))).toBe('ERR_POD_OPTIONS');
+    expect(readdirSync(path)).toEqual(['0.json']);
+    expect(readFileSync(join(path, '0.json'), 'utf8')).toBe('"a"\t{"n":1}\n"b"\t[2]\n');
+    expect(codeOf(() => ProgressTracker.open(path, { mode: 'r' }))).toBe('ERR_POD_OPTIONS');
+    expect(readdirSync(path)).toEqual(['0.json']);
+    const pod = POD.open<Json>(path);
+    expect([...pod.keys()]).toEqual(['a', 'b']);
+    pod.close();
   });
 });
 
