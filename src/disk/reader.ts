@@ -32,15 +32,27 @@ const GIVE_UP_MS = 10_000;
  * @throws {PodError} `ERR_POD_NOT_FOUND`, `ERR_POD_NOT_FOLDER`, `ERR_POD_CORRUPT`, `ERR_POD_FORMAT`, `ERR_POD_DISK`
  */
 export function readFolder(system: System, path: string): ReadFolder {
+  const startedMs = system.clock.monotonic();
+  requireFolder(system, path);
+  const found = untilSteady(system, path, () => tryRead(system, path));
+  return { ...found, durationMs: system.clock.monotonic() - startedMs };
+}
+
+/**
+ * Looks at a folder that a writer may be changing. Damage is believed when it is still there, and nothing else has changed, a little later.
+ * `look` returns undefined where it saw the folder change under it, and is then called again.
+ *
+ * @throws {PodError} what `look` throws; `ERR_POD_DISK` where the folder does not hold still
+ */
+export function untilSteady<T extends object | number>(system: System, path: string, look: () => T | undefined): T {
   const { clock } = system;
   const startedMs = clock.monotonic();
-  requireFolder(system, path);
   let damage: string | undefined;
   for (;;) {
     const before = fingerprint(system, path);
     try {
-      const found = tryRead(system, path);
-      if (found !== undefined) return { ...found, durationMs: clock.monotonic() - startedMs };
+      const found = look();
+      if (found !== undefined) return found;
     } catch (error) {
       if (!(error instanceof PodError) || (error.code !== 'ERR_POD_CORRUPT' && error.code !== 'ERR_POD_DISK'))
         throw error;

@@ -18,7 +18,7 @@ import { readHeader, type SalvagedRecord, salvageSegment } from './log-reader.ts
 import { LogWriter } from './log-writer.ts';
 import { type Manifest, parseManifest, replaceManifest, type ShardContent } from './manifest.ts';
 import { classify, MANIFEST_NAME, shardName, stagedName } from './names.ts';
-import { readFolder } from './reader.ts';
+import { readFolder, untilSteady } from './reader.ts';
 import { quarantine } from './recovery.ts';
 import { describeText, firstBadLine, lineError, matches, packShard, readShardText } from './shards.ts';
 import type { System } from './system.ts';
@@ -37,7 +37,7 @@ export interface RepairReport {
 const TEXT_BYTES_MAX = 1 << 30;
 
 /**
- * Reads the whole folder and every value in it, and says nothing if all is well.
+ * Reads the whole folder and every value in it, and says nothing if all is well. A writer may be at work.
  *
  * @returns how many entries there are
  * @throws {PodError} what is wrong
@@ -46,8 +46,11 @@ export function verifyFolder(system: System, path: string): number {
   // A folder of tastypy has no manifest yet; reading it checks every line.
   const bare = system.fs.stat(join(path, MANIFEST_NAME)) === undefined && system.fs.stat(path)?.isFolder === true;
   if (bare) return readFolder(system, path).entries.length;
-  const manifest = requireManifest(system.fs, path);
-  const state = readFolderState(system.fs, path, manifest, { judge: true });
+  return untilSteady(system, path, () => verifyEntries(system.fs, path));
+}
+
+function verifyEntries(fs: FileSystem, path: string): number {
+  const state = readFolderState(fs, path, requireManifest(fs, path), { judge: true });
   const seen = new Map<KeyIdentity, number>();
   for (const { key, shard, source, position } of state.entries()) {
     const other = seen.get(keyIdentity(key));

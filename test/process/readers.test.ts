@@ -1,7 +1,10 @@
 import { cpSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { verifyFolder } from '../../src/disk/repair.ts';
+import { nodeSystem } from '../../src/disk/system.ts';
 import { POD, PodError } from '../../src/index.ts';
 import { testSize, useBench } from './built.ts';
 import { treeOf } from './tree.ts';
@@ -47,6 +50,21 @@ describe('readers beside a writer that commits, syncs, folds, goes back, compact
       pod.close();
     },
   );
+});
+
+describe('verify beside a writer', () => {
+  it('finds nothing wrong', { timeout: 600_000 }, async () => {
+    const folder = bench.newPath();
+    const writer = bench.start('bank', [folder, String(seed), 'false']);
+    await writer.said('ready');
+    const looks = { small: 200, ci: 3_000, long: 30_000 }[testSize];
+    for (let n = 0; n < looks; n++) {
+      expect(verifyFolder(nodeSystem, folder), `seed ${seed}, look ${n}`).toBeGreaterThan(1);
+      await sleep(0);
+    }
+    writer.process.kill('SIGKILL');
+    await writer.finished;
+  });
 });
 
 describe('a reader', () => {
