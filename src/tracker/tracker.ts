@@ -331,6 +331,9 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
    * task that kills the process is known to have been tried. A failed task comes again in the next pass, until its tries are used up.
    * Finding the next one costs the same with ten million done tasks before it as with none.
    *
+   * Where several tasks are worked on at once, let one pass end and all its tasks come back before the next begins: a second iterator hands
+   * out whatever is not done, also what is still under way.
+   *
    * @throws {PodError} `ERR_POD_READONLY`, `ERR_POD_CLOSED`; `ERR_POD_DISK` where the claim could not be appended
    *
    * @example

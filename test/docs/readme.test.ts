@@ -18,7 +18,7 @@ describe('the examples of the README', () => {
   afterAll(() => workshop.remove());
 
   it('run, in their order, and give what they say', () => {
-    expect(examples).toHaveLength(3);
+    expect(examples).toHaveLength(4);
     const outputs = examples.map((example) => {
       const site = new URL('./example-site.ts', import.meta.url).href;
       const { status, stdout, stderr } = workshop.run(workshop.write(example), site);
@@ -27,7 +27,12 @@ describe('the examples of the README', () => {
       return stdout;
     });
     // Two of three pages are done; the third failed once, and its try is counted.
-    expect(outputs).toEqual(['66.67 % of 3 done, 1 to do\n', 'apples 2\npears 2\n', '']);
+    expect(outputs).toEqual([
+      '66.67 % of 3 done, 1 to do\n',
+      '2 answered; no answer from: https://example.org/b\n',
+      'apples 2\npears 2\n',
+      '',
+    ]);
     const pages = ProgressTracker.open(`${workshop.folder}/crawl.pod`, { mode: 'r' });
     expect(pages.tries('https://example.org/b')).toBe(1);
     expect([...pages.failedKeys()]).toEqual(['https://example.org/b']);
