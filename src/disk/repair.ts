@@ -13,11 +13,11 @@ import { type Key, type KeyIdentity, keyIdentity, keyText, parseKey } from '../c
 import { crcText, disk, findByte, readFile, removeFile } from './files.ts';
 import { readFolderState } from './folder-state.ts';
 import type { FileSystem } from './fs.ts';
-import { NEWLINE } from './log-format.ts';
+import { NEWLINE, type SegmentHeader } from './log-format.ts';
 import { readHeader, type SalvagedRecord, salvageSegment } from './log-reader.ts';
 import { LogWriter } from './log-writer.ts';
 import { type Manifest, parseManifest, replaceManifest, type ShardContent } from './manifest.ts';
-import { classify, MANIFEST_NAME, shardName, stagedName } from './names.ts';
+import { classify, type FileKind, MANIFEST_NAME, shardName, stagedName } from './names.ts';
 import { readFolder, untilSteady } from './reader.ts';
 import { quarantine } from './recovery.ts';
 import { describeText, firstBadLine, lineError, matches, packShard, readShardText } from './shards.ts';
@@ -166,13 +166,17 @@ function notFound(path: string): PodError {
   return new PodError('ERR_POD_NOT_FOUND', `There is no pod at ${path}.`, { path });
 }
 
-type NamedFile = { readonly name: string } & ReturnType<typeof classify>;
+type NamedFile = { readonly name: string } & FileKind;
+type ShardFile = Extract<NamedFile, { readonly kind: 'shard' | 'staged' }>;
 
 /** Everything that can still be read in a folder. */
 class Salvage {
   readonly #fs: FileSystem;
   readonly #path: string;
   readonly #files: readonly NamedFile[];
+  /** The segments of the log, in order. */
+  readonly #headers: readonly { readonly segment: number; readonly header: SegmentHeader | undefined }[];
+  readonly #logGeneration: number;
   readonly #manifest: Manifest | undefined;
   readonly #gzip: boolean;
   /** Lines, by key, with the shard they were in: the order of a pod is that of its shards and their lines. */
@@ -183,6 +187,11 @@ class Salvage {
     this.#fs = fs;
     this.#path = path;
     this.#files = files;
+    this.#headers = files
+      .filter((file) => file.kind === 'segment')
+      .sort((a, b) => a.segment - b.segment)
+      .map(({ segment }) => ({ segment, header: readHeader(fs, path, segment) }));
+    this.#logGeneration = Math.max(0, ...this.#headers.map(({ header }) => header?.gen ?? 0));
     this.#manifest = this.#readManifest();
     const shards = files.filter((file) => file.kind === 'shard');
     this.#gzip = this.#manifest?.gzip ?? shards.some(({ gzip }) => gzip);
@@ -193,20 +202,45 @@ class Salvage {
   #readManifest(): Manifest | undefined {
     try {
       const bytes = readFile(this.#fs, this.#path, MANIFEST_NAME);
-      return bytes === undefined ? undefined : parseManifest(this.#path, bytes);
+      const manifest = bytes === undefined ? undefined : parseManifest(this.#path, bytes);
+      return manifest === undefined || this.#isForeign(manifest) || this.#isStale(manifest) ? undefined : manifest;
     } catch (error) {
       if (error instanceof PodError && error.code === 'ERR_POD_CORRUPT') return undefined;
       throw error;
     }
   }
 
+  /** Whether a manifest is another pod's: neither a segment of the log nor a shard in the folder is one that it knows. */
+  #isForeign(manifest: Manifest): boolean {
+    const headers = this.#headers.filter(({ header }) => header !== undefined);
+    if (headers.length === 0 || headers.some(({ header }) => header?.id === manifest.id)) return false;
+    return ![...manifest.shards].some(([shard, listed]) =>
+      this.#filesOf(shard).some(({ name, gzip }) => {
+        const text = readShardText(this.#fs, this.#path, name, gzip, TEXT_BYTES_MAX);
+        return text !== undefined && text !== 'damaged' && matches(text, listed);
+      }),
+    );
+  }
+
+  /** Whether a manifest was put back from before a compaction: the log that it lists went with the old shards. */
+  #isStale({ generation, segments }: Manifest): boolean {
+    const isThere = (segment: number): boolean => this.#headers.some((header) => header.segment === segment);
+    return this.#logGeneration > generation && !segments.every(([segment]) => isThere(segment));
+  }
+
+  /** The files that hold, or held, a shard. */
+  #filesOf(shard: number): ShardFile[] {
+    return this.#files.filter((file): file is ShardFile & NamedFile => {
+      return (file.kind === 'shard' || file.kind === 'staged') && file.shard === shard;
+    });
+  }
+
   /** Takes the lines of every shard in. Returns, for each, the record through which its content is known to be complete. */
   #salvageShards(): Map<number, number> {
     const seqs = new Map<number, number>();
     const numbers = new Set(this.#manifest?.shards.keys());
-    for (const file of this.#files) {
-      if ((file.kind === 'shard' || file.kind === 'staged') && file.gzip === this.#gzip) numbers.add(file.shard);
-    }
+    for (const file of this.#files) if (file.kind === 'shard' || file.kind === 'staged') numbers.add(file.shard);
+    const damaged: (() => void)[] = [];
     for (const shard of [...numbers].sort((a, b) => a - b)) {
       const listed = this.#manifest?.shards.get(shard);
       const text = this.#shardText(shard, listed);
@@ -216,28 +250,42 @@ class Salvage {
       }
       // What a shard that is not the listed one contains is not known, so the log is applied from the listed record on.
       seqs.set(shard, listed?.seq ?? 0);
-      this.#takeLines(shard, text, listed);
+      if (listed === undefined || matches(text, listed)) this.#takeLines(shard, text, listed, 'newer');
+      else damaged.push(() => this.#takeLines(shard, text, listed, 'only new'));
     }
+    // Damage can make one key of another, and it must not replace what is intact.
+    for (const take of damaged) take();
     return seqs;
   }
 
+  /** The text of a shard: the listed one where it is there, else the likeliest. */
   #shardText(shard: number, listed: ShardContent | undefined): Buffer | undefined {
-    const names = [shardName(shard, this.#gzip)];
-    for (const file of this.#files) if (file.kind === 'staged' && file.shard === shard) names.push(file.name);
-    const texts = names
-      .map((name) => readShardText(this.#fs, this.#path, name, this.#gzip, TEXT_BYTES_MAX))
+    const files = this.#filesOf(shard).sort((a, b) => this.#unlikeliness(a) - this.#unlikeliness(b));
+    const texts = files
+      .map(({ name, gzip }) => readShardText(this.#fs, this.#path, name, gzip, TEXT_BYTES_MAX))
       .filter((text) => text !== undefined && text !== 'damaged');
     const found = texts.find((text) => listed !== undefined && matches(text, listed)) ?? texts[0];
-    if (found !== undefined || !this.#gzip) return found;
-    for (const name of names) {
-      const bytes = readFile(this.#fs, this.#path, name);
+    if (found !== undefined) return found;
+    for (const { name, gzip } of files) {
+      const bytes = gzip ? readFile(this.#fs, this.#path, name) : undefined;
       const part = bytes === undefined ? undefined : unpackIntactPart(bytes);
       if (part !== undefined) return part;
     }
     return undefined;
   }
 
-  #takeLines(shard: number, text: Buffer, listed: ShardContent | undefined): void {
+  /**
+   * What is still staged for the generation that counts is newer than what has its name. Where no manifest says which one counts, the
+   * log's does: it is begun when all shards of its generation are staged.
+   */
+  #unlikeliness(file: ShardFile): number {
+    const generation = this.#manifest?.generation ?? this.#logGeneration;
+    if (file.kind === 'staged' && file.generation === generation) return 0;
+    if (file.kind === 'shard') return file.gzip === this.#gzip ? 1 : 2;
+    return 3;
+  }
+
+  #takeLines(shard: number, text: Buffer, listed: ShardContent | undefined, which: 'newer' | 'only new'): void {
     const tastypy = listed?.tastypy ?? (this.#manifest === undefined && this.#looksLikeTastypy(text));
     let taken = 0;
     let refused = 0;
@@ -248,7 +296,7 @@ class Salvage {
       try {
         if (tab < 0) throw new SyntaxError('There is no tab.');
         const key = tastypy ? decodeTastypyKey(line.slice(0, tab)) : parseKey(line.slice(0, tab));
-        this.#takeIn(key, shard, line.slice(tab + 1));
+        if (which === 'newer' || !this.#lines.has(keyIdentity(key))) this.#takeIn(key, shard, line.slice(tab + 1));
         taken++;
       } catch {
         refused++;
@@ -312,19 +360,14 @@ class Salvage {
 
   /** The log: what the manifest lists and what goes on from there; without a manifest, all of the newest generation. */
   #segments(): { segment: number; base: number | undefined }[] {
-    const found = this.#files
-      .filter((file) => file.kind === 'segment')
-      .sort((a, b) => a.segment - b.segment)
-      .map(({ segment }) => ({ segment, header: readHeader(this.#fs, this.#path, segment) }));
     const manifest = this.#manifest;
     const listed = new Map(manifest?.segments);
     const last = Math.max(...listed.keys());
-    const newest = Math.max(0, ...found.map(({ header }) => header?.gen ?? 0));
-    return found
+    return this.#headers
       .filter(({ segment, header }) => {
-        if (manifest === undefined) return header === undefined || header.gen === newest;
-        const goesOn = segment > last && header?.id === manifest.id && header.gen === manifest.generation;
-        return listed.has(segment) || goesOn;
+        if (manifest === undefined) return header === undefined || header.gen === this.#logGeneration;
+        if (header !== undefined && header.id !== manifest.id) return false;
+        return listed.has(segment) || (segment > last && header?.gen === manifest.generation);
       })
       .map(({ segment, header }) => ({ segment, base: listed.get(segment) ?? header?.base }));
   }
