@@ -26,7 +26,7 @@ const CALLS = [
 const BLOWS = ['signal=KILL', 'error=EIO', 'error=ENOSPC'] as const;
 type Blow = (typeof BLOWS)[number];
 /** How many points of each scenario are struck; all of them where there are fewer. */
-const POINTS = { small: 12, ci: Number.POSITIVE_INFINITY, long: Number.POSITIVE_INFINITY }[testSize];
+const POINTS = { small: 12, ci: 120, long: Number.POSITIVE_INFINITY }[testSize];
 const STEPS_SEED = 77;
 
 /** Why this cannot be done here; undefined where it can. */
@@ -137,6 +137,12 @@ describe.skipIf(why !== undefined)('at each system call', () => {
       begun ||= line.includes('everpod-begins-here');
       if (!begun || (call === 'close' && testSize === 'small')) continue;
       const when = counts.get(call) ?? 0;
+      if (call === 'close') {
+        // On Linux a close that fails has closed all the same. Strace leaves the call out, and whoever reads from the other end of the pipe
+        // that stays open, as Node does when it starts `flock`, waits for ever.
+        points.push({ call, when: String(when), blow: 'signal=KILL' });
+        continue;
+      }
       for (const blow of BLOWS) points.push({ call, when: String(when), blow });
       // Once and for good: from here on, the disk does not work any more.
       if (when % 3 === 0) points.push({ call, when: `${when}+`, blow: 'error=EIO' });
