@@ -21,9 +21,15 @@ export type ExitTask = (how: string) => void;
 /** The signals that end the process where nobody listens. */
 const ENDING: readonly NodeJS.Signals[] = signals.filter((signal) => signal !== 'SIGXFSZ');
 
+/** The time between the end of the last pod and the end of listening. */
+interface Aftermath {
+  readonly onSignal: (signal: NodeJS.Signals) => void;
+  readonly end: () => void;
+}
+
 const tasks = new Set<ExitTask>();
 let stopListening: (() => void) | undefined;
-let endAftermath: (() => void) | undefined;
+let aftermath: Aftermath | undefined;
 /** What is ending the process, where that is more than its exit code: a signal, or the origin of an error that nobody caught. */
 let reason: string | undefined;
 /** signal-exit has called us for a signal, which it does once in the life of a process. */
@@ -34,7 +40,7 @@ export function atExit(task: ExitTask): () => void {
   tasks.add(task);
   if (stopListening === undefined) {
     stopListening = listen();
-    endAftermath?.();
+    aftermath?.end();
   }
   return () => {
     tasks.delete(task);
@@ -53,19 +59,20 @@ export function atExit(task: ExitTask): () => void {
 function beginAftermath(): void {
   const onSignal = (signal: NodeJS.Signals): void => {
     if (process.listenerCount(signal) > 1 + listenersOfSignalExit()) return;
-    end();
+    mine.end();
     if (process.pid === 1) process.exit(128 + constants.signals[signal]);
     process.kill(process.pid, signal);
   };
-  const end = (): void => {
-    endAftermath = undefined;
-    for (const signal of ENDING) process.off(signal, onSignal);
+  const mine: Aftermath = {
+    onSignal,
+    end: () => {
+      for (const signal of ENDING) process.off(signal, onSignal);
+      if (aftermath === mine) aftermath = undefined;
+    },
   };
-  endAftermath = end;
+  aftermath = mine;
   for (const signal of ENDING) process.on(signal, onSignal);
-  afterTwoRounds(() => {
-    if (endAftermath === end) end();
-  });
+  afterTwoRounds(mine.end);
 }
 
 /**
@@ -107,7 +114,8 @@ function listenToSignals(): () => void {
   };
   // Called before Node gives a signal without listeners back to the system, so there is no gap.
   const onRemove = (event: string | symbol, listener: unknown): void => {
-    if (listener === onSignal || !(ENDING as readonly unknown[]).includes(event)) return;
+    const isOurs = listener === onSignal || listener === aftermath?.onSignal;
+    if (isOurs || !(ENDING as readonly unknown[]).includes(event)) return;
     takeOver();
     keepLoopGoing();
   };
