@@ -121,7 +121,7 @@ describe('reading a view', () => {
     expect([plain[3], box.changes, box.text]).toEqual([{ n: 4 }, 1, '[3,1,[2],{"n":5},"x",null]']);
   });
 
-  it('D5: gives one view for one object: by name, by descriptor, by iteration', () => {
+  it('gives one view for one object: by name, by descriptor, by iteration', () => {
     const view = new Box({ list: [{ a: 1 }, { a: 1 }] }).as<{ list: { a: number }[] }>();
     const [first, second] = view.list as [{ a: number }, { a: number }];
     expect(view.list).toBe(view.list);
@@ -149,13 +149,13 @@ describe('reading a view', () => {
     expect(Object.getOwnPropertyDescriptors(view).list?.value).toBe(view.list);
   });
 
-  it('D6: cannot be cloned as it is', () => {
+  it('cannot be cloned as it is', () => {
     expect(() => structuredClone(new Box({ a: 1 }).as<object>())).toThrow();
   });
 });
 
 describe('writing through a view', () => {
-  it('TP-156, D1: every way to change an object is noticed, once for each change', () => {
+  it('TP-156: every way to change an object is noticed, once for each change', () => {
     const ways: [string, (view: Loose) => unknown, unknown][] = [
       ['assignment', (view) => (view.a = 2), { a: 2, deep: { n: 1 } }],
       ['a new property', (view) => (view.b = { x: [] }), { a: 1, deep: { n: 1 }, b: { x: [] } }],
@@ -217,7 +217,7 @@ describe('writing through a view', () => {
     ['the same length', (list) => (list.length = list.length * 1)],
     ['swap', (list) => ([list[0], list[1]] = [list[1], list[0]])],
   ];
-  it.each(arrays)('D1: array: %s does what it does to a plain array, in one change', (name, way) => {
+  it.each(arrays)('array: %s does what it does to a plain array, in one change', (name, way) => {
     for (const start of [[3, 1, 2], [{ n: 1 }, [2], 'x', null, 5], [1], []]) {
       const plain = plainCopy(start) as unknown[];
       const wanted = JSON.stringify(way(plain));
@@ -260,7 +260,7 @@ describe('writing through a view', () => {
     expect([box.changes, box.started]).toEqual([0, 0]);
   });
 
-  it('D8: what is moved or put in twice is copied: a value is a tree', () => {
+  it('what is moved or put in twice is copied: a value is a tree', () => {
     const box = new Box({ a: { n: 1 }, list: [{ n: 2 }] });
     const view = box.as<Loose>();
     view.b = view.a;
@@ -424,7 +424,7 @@ describe('detached views', () => {
     ['assigned', (view) => Object.assign(view, { child: [] })],
     ['defined', (view) => Object.defineProperty(view, 'child', { value: {} })],
   ];
-  it.each(leaving)('D10: what was %s reads as it was and refuses every write, at every depth', (_, leave) => {
+  it.each(leaving)('what was %s reads as it was and refuses every write, at every depth', (_, leave) => {
     const box = new Box({ child: { n: 1, deep: { list: [{ n: 1 }] } } });
     const view = box.as<Loose>();
     const child = view.child as { n: number; deep: { list: { n: number }[] } };

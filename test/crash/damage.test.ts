@@ -141,7 +141,7 @@ beforeAll(async () => {
   pods = await damagePods();
 });
 
-describe('what is accepted is right, with', () => {
+describe('D4, D5, D6: what is accepted is right, with', () => {
   let variants = 0;
   for (const [name, maker] of Object.entries(makers)) {
     it(name, { timeout: 7_200_000 }, () => {

@@ -66,7 +66,7 @@ async function walks(
   expect(counts.states).toBeGreaterThan(seeds * 50);
 }
 
-describe('crash states of random walks', () => {
+describe('D1, D3, D9: crash states of random walks', () => {
   for (const level of levels) {
     for (const [name, mix] of Object.entries(mixes)) {
       it(`in the mix "${name}" at level ${level} are all right`, TIMEOUT, () =>
@@ -103,7 +103,7 @@ describe('crash states of random walks', () => {
   }
 });
 
-describe('crash states of scripts', () => {
+describe('D1, D9: crash states of scripts', () => {
   for (const level of levels) {
     it(`at level ${level} are all right`, TIMEOUT, async () => {
       const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0 };

@@ -460,7 +460,7 @@ function recovered(fs: MemoryFileSystem, path: string = PATH): string {
 
 const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
 
-describe('a fault of the disk', () => {
+describe('D24, D25: a fault of the disk', () => {
   let faults = 0;
   for (const [name, scenario] of Object.entries(scenarios)) {
     it(`while ${name}`, async () => {

@@ -113,7 +113,7 @@ describe('a segment', () => {
   });
 });
 
-describe('an append that was cut short', () => {
+describe('D5: an append that was cut short', () => {
   const end = logOf(whole.slice(0, 4)).length;
 
   it('ends the log at the batch before, wherever it was cut', () => {
@@ -129,14 +129,14 @@ describe('an append that was cut short', () => {
     expect(scan(zeros)).toMatchObject({ end: { s: 5 }, tail: { kind: 'torn', size: zeros.length } });
   });
 
-  it('is what a damaged line is that nothing vouches for', () => {
+  it('D6: is what a damaged line is that nothing vouches for', () => {
     expect(scan(damaged(whole, 4))).toMatchObject({ end: { s: 3 }, tail: { kind: 'torn' } });
     expect(scan(damaged(whole, 5))).toMatchObject({ end: { s: 3 }, tail: { kind: 'torn' } });
     expect(scan(damaged(marked, 6))).toMatchObject({ end: { s: 5 }, tail: { kind: 'torn' } });
   });
 });
 
-describe('rot', () => {
+describe('D4: rot', () => {
   it('is a damaged line that a later one calls durable', () => {
     // The line behind the damaged one does not follow on it either, so the one that vouches is two lines on or more.
     expect(scan(damaged(whole, 1))).toMatchObject({ end: { s: 0 }, tail: { kind: 'rot', line: 1 } });

@@ -128,7 +128,7 @@ describe('a batch', () => {
 });
 
 describe('an fsync that failed', () => {
-  it('is never tried again on that descriptor', async () => {
+  it('D25: is never tried again on that descriptor', async () => {
     for (const name of ['fdatasync', 'fsync', 'fdatasyncBeside'] as const) {
       const fs = diskWith({});
       const log = create(fs);

@@ -121,7 +121,7 @@ function log(pod: { readonly path: string }): string {
 }
 
 describe('rule 8: sync points', () => {
-  it('TP-063: sync makes everything durable, and cleans', () => {
+  it('D2, D30, TP-063: sync makes everything durable, and cleans', () => {
     const pod = open<number>(path(), { durability: 'exit', syncEvery: 0 });
     pod.set('a', 1).set('b', 2);
     expect(afterKill(pod)).toEqual([]);
@@ -133,7 +133,7 @@ describe('rule 8: sync points', () => {
     ]);
   });
 
-  it('TP-029, TP-065, TPT-01, TPT-05: a sync point is made when the last of syncAt keys gets dirty, not before', () => {
+  it('D11, TP-029, TP-065, TPT-01, TPT-05: a sync point is made when the last of syncAt keys gets dirty, not before', () => {
     const pod = open<Json>(path(), { syncEvery: 0, durability: 'exit' });
     for (let n = 0; n < 999; n++) pod.set(`k${n}`, n);
     pod.set('k0', 'again');
@@ -180,7 +180,7 @@ describe('rule 8: sync points', () => {
     expect(pod.dirty()).toEqual(new Set());
   });
 
-  it('syncEvery: a sync point is made that long after a change', async () => {
+  it('D11: syncEvery: a sync point is made that long after a change', async () => {
     const pod = open<number>(path(), { syncEvery: 15 });
     pod.set('a', 1);
     await vi.waitFor(() => expect(pod.dirty()).toEqual(new Set()), { timeout: 5000 });
@@ -224,7 +224,7 @@ describe('rule 8: sync points', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('TPB-13: flush is the same promise as sync; what changes meanwhile belongs to the next', async () => {
+  it('D2, D31, TPB-13: flush is the same promise as sync; what changes meanwhile belongs to the next', async () => {
     const pod = open<Json>(path(), { syncEvery: 0, init: { a: 1, c: 3 } });
     pod.sync();
     pod.markDirty('a');
@@ -264,7 +264,7 @@ describe('rule 8: sync points', () => {
     expect(open<number>(at).size).toBe(size + 1);
   });
 
-  it('flush rejects where sync would throw', async () => {
+  it('D31: flush rejects where sync would throw', async () => {
     const pod = open<number>(path(), { init: { a: 1 } });
     pod.close();
     await expect(pod.flush()).rejects.toMatchObject({ code: 'ERR_POD_CLOSED' });
@@ -272,7 +272,7 @@ describe('rule 8: sync points', () => {
 });
 
 describe('section 4: durability levels', () => {
-  it('process: what was changed before the current turn survives a kill', async () => {
+  it('D10, D32: process: what was changed before the current turn survives a kill', async () => {
     const pod = open<{ n: number }>(path(), { syncEvery: 0 });
     pod.set('a', { n: 1 });
     await turn();
@@ -289,7 +289,7 @@ describe('section 4: durability levels', () => {
     expect(pod.dirty()).toEqual(new Set(['a', 'b']));
   });
 
-  it('exit: what is dirty does not survive a kill, however many turns go by', async () => {
+  it('D13: exit: what is dirty does not survive a kill, however many turns go by', async () => {
     const pod = open<number>(path(), { syncEvery: 0, durability: 'exit' });
     pod.set('a', 1);
     pod.sync();
@@ -304,7 +304,7 @@ describe('section 4: durability levels', () => {
     ]);
   });
 
-  it('power: what returned is there, and yet dirty until the next sync point, so that revert can go back', () => {
+  it('D12: power: what returned is there, and yet dirty until the next sync point, so that revert can go back', () => {
     const pod = open<{ n: number }>(path(), { syncEvery: 0, durability: 'power', init: { a: { n: 1 } } });
     pod.sync();
     (pod.get('a') as { n: number }).n = 2;
@@ -320,7 +320,7 @@ describe('section 4: durability levels', () => {
 });
 
 describe('rule 8: hold', () => {
-  it('TP-066, TP-067, TPT-06: suspends automatic sync points, not explicit ones; unhold syncs if it is due', () => {
+  it('D32, TP-066, TP-067, TPT-06: suspends automatic sync points, not explicit ones; unhold syncs if it is due', () => {
     const pod = open<number>(path(), { syncAt: 3, syncEvery: 0, durability: 'exit' });
     pod.hold();
     for (const key of 'abcd') pod.set(key, 1);
@@ -340,7 +340,7 @@ describe('rule 8: hold', () => {
     expect(pod.dirty().size).toBe(0);
   });
 
-  it('nests, and unhold without a hold does nothing', () => {
+  it('D32: nests, and unhold without a hold does nothing', () => {
     const pod = open<number>(path(), { syncAt: 1, syncEvery: 0 });
     pod.unhold();
     pod.hold();
@@ -374,7 +374,7 @@ describe('rule 8: hold', () => {
     expect(codeOf(() => pod.unhold())).toBe('ERR_POD_CLOSED');
   });
 
-  it('suspends the timer, too, which starts again afterwards', async () => {
+  it('D32: suspends the timer, too, which starts again afterwards', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     const pod = open<number>(path(), { syncEvery: 100 });
     pod.set('a', 1);
@@ -412,7 +412,7 @@ describe('rule 8: hold', () => {
 });
 
 describe('rule 8: revert', () => {
-  it('TP-068: everything changed since the last sync point is as it was, in value, place and number', () => {
+  it('D33, TP-068: everything changed since the last sync point is as it was, in value, place and number', () => {
     const pod = open<{ n: number }, Key>(path(), {
       fileSize: 2,
       syncEvery: 0,
@@ -462,7 +462,7 @@ describe('rule 8: revert', () => {
     expect(pod.get('a')?.n).toBe(2);
   });
 
-  it('TPT-03, TPT-04: of a folder that was damaged meanwhile says so, and memory is as it was', () => {
+  it('TP-007, TPT-03, TPT-04: of a folder that was damaged meanwhile says so, and memory is as it was', () => {
     for (const damage of ['bad format', '"new"\t1\n"a"\t2']) {
       const pod = open<number>(path(), { fileSize: 2, init: { a: 1, b: 2, c: 3, d: 4 } });
       pod.close();
@@ -522,7 +522,7 @@ describe('rule 8: transactions', () => {
     ['c', 3],
   ];
 
-  it('gives back what its function returns, and everything it did happened', () => {
+  it('D34: gives back what its function returns, and everything it did happened', () => {
     const pod = start();
     expect(pod.transaction(() => pod.set('x', 1).size)).toBe(4);
     expect(pod.transaction(() => undefined)).toBeUndefined();
@@ -538,7 +538,7 @@ describe('rule 8: transactions', () => {
     ]);
   });
 
-  it('that throws throws the same error, and nothing happened: values, order, size, what is dirty', () => {
+  it('D34: that throws throws the same error, and nothing happened: values, order, size, what is dirty', () => {
     const pod = start();
     const thrown = new Error('on purpose');
     let caught: unknown;
@@ -561,7 +561,7 @@ describe('rule 8: transactions', () => {
     expect(plain([...open<Json, Key>(pod.path)])).toEqual(wanted);
   });
 
-  it('that throws leaves alone what was changed before it in the same turn', async () => {
+  it('D34: that throws leaves alone what was changed before it in the same turn', async () => {
     const pod = start();
     pod.set('before', 1);
     (pod.get('a') as { n: number }).n = 5;
@@ -620,7 +620,7 @@ describe('rule 8: transactions', () => {
     expect(pod.dirty()).toEqual(new Set());
   });
 
-  it('may not return a promise, nor anything that is thenable: refused, and nothing happened', async () => {
+  it('D34: may not return a promise, nor anything that is thenable: refused, and nothing happened', async () => {
     const pod = start();
     for (const change of [
       async () => void pod.set('a', 2),
@@ -642,7 +642,7 @@ describe('rule 8: transactions', () => {
     expect(plain([...pod])).toEqual(wanted);
   });
 
-  it('is one batch: sync, flush, revert, compact and close wait for its end', async () => {
+  it('D3, D14, D34: is one batch: sync, flush, revert, compact and close wait for its end', async () => {
     const pod = start();
     const codes: PodErrorCode[] = [];
     let flushed: Promise<unknown> | undefined;
@@ -664,7 +664,7 @@ describe('rule 8: transactions', () => {
     expect(pod.get('x')).toBe(1);
   });
 
-  it('makes no automatic sync point inside, and one at its end if it is due', () => {
+  it('D11, D34: makes no automatic sync point inside, and one at its end if it is due', () => {
     const pod = open<number>(path(), { syncEvery: 0, syncAt: 2, durability: 'exit' });
     pod.transaction(() => {
       for (const key of 'abcd') pod.set(key, 1);
@@ -738,7 +738,7 @@ describe('a closed handle', () => {
     await expect(pod.flush()).rejects.toMatchObject({ code: 'ERR_POD_CLOSED' });
   });
 
-  it('its shards are complete, its log is empty, and a second close changes nothing', () => {
+  it('D8, D35: its shards are complete, its log is empty, and a second close changes nothing', () => {
     const pod = open<number>(path(), { fileSize: 2, init: { a: 1, b: 2, c: 3 } });
     pod.close();
     const names = readdirSync(pod.path).sort();

@@ -126,7 +126,7 @@ describe('the folder', () => {
     expect([after[0] === before[0], after[1] === before[1], after[2] === before[2]]).toEqual([true, false, true]);
   });
 
-  it('TP-095, TPB-16: a hand edit is refused with file and line and never silently dropped', () => {
+  it('D4, TP-095, TPB-16: a hand edit is refused with file and line and never silently dropped', () => {
     const at = path();
     open<number>(at, { fileSize: 3, init: numbers(6) }).close();
     const shard = join(at, '1.json');
@@ -155,6 +155,52 @@ describe('the folder', () => {
     writeFileSync(shard, text);
     expect([...open<number>(at)]).toEqual(numbers(6));
   });
+});
+
+describe('a folder that is damaged or changed', () => {
+  it('D27: a shard that was edited while the pod was open is left alone, and close says so', () => {
+    const at = path();
+    const pod = open<number>(at, { fileSize: 3, init: numbers(6) });
+    pod.close();
+    const again = POD.open<number>(at);
+    const shard = join(at, '1.json');
+    const edited = readFileSync(shard, 'utf8').replace('\t5', '\t6');
+    writeFileSync(shard, edited);
+    again.set('k4', 44);
+    const error = thrownBy(() => again.close());
+    expect([error.code, error.file]).toEqual(['ERR_POD_CORRUPT', '1.json']);
+    expect(error.message).toMatch(/everpod accept/);
+    expect(readFileSync(shard, 'utf8')).toBe(edited);
+    const logs = readdirSync(at).filter((name) => name.startsWith('wal-'));
+    expect(logs.map((name) => readFileSync(join(at, name), 'utf8')).join('')).toContain('44');
+    writeFileSync(shard, edited.replace('\t6', '\t5'));
+    if (!again.closed) again.close();
+    expect(open<number>(at).get('k4')).toBe(44);
+  });
+
+  it.each([0, 20])(
+    'D5, D6: rot in the last batch is a cut append until an idle pod vouched for it (syncEvery %i)',
+    async (syncEvery) => {
+      const at = path();
+      const pod = open<number>(at, { syncEvery });
+      pod.set('first', 1).sync();
+      pod.set('last', 4711).sync();
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      const copy = path();
+      cpSync(at, copy, { recursive: true });
+      const log = join(copy, readdirSync(copy).find((name) => name.startsWith('wal-')) as string);
+      writeFileSync(log, readFileSync(log, 'utf8').replace('4711', '4712'));
+      if (syncEvery > 0) {
+        expect(thrownBy(() => POD.open(copy)).code).toBe('ERR_POD_CORRUPT');
+        return;
+      }
+      const other = open<number>(copy);
+      expect([...other]).toEqual([['first', 1]]);
+      expect(other.recovery.droppedBytes).toBeGreaterThan(0);
+      const kept = readdirSync(join(copy, 'quarantine'), { recursive: true, encoding: 'utf8' });
+      expect(kept.length).toBeGreaterThan(0);
+    },
+  );
 });
 
 describe('compact', () => {

@@ -176,7 +176,7 @@ describe('rule 6: one handle per folder in a process', () => {
     pod.close();
   });
 
-  it('TPB-19: a folder that was removed and made again is a new one, not what is left in memory of the old', () => {
+  it('D26, TPB-19: a folder that was removed and made again is a new one, not what is left in memory of the old', () => {
     for (let round = 0; round < 10; round++) {
       const at = path();
       open<number>(at, { init: { a: 1 } }).close();
@@ -195,7 +195,7 @@ describe('rule 6: one handle per folder in a process', () => {
     }
   });
 
-  it('TPB-19: a folder that was moved away says so at the next sync point, and takes it once it is back', () => {
+  it('D26, TPB-19: a folder that was moved away says so at the next sync point, and takes it once it is back', () => {
     const at = path();
     const pod = open<number>(at, { init: { a: 1 } });
     pod.sync();
@@ -365,7 +365,7 @@ describe('a failed open leaves nothing behind', () => {
     expect(existsSync(at)).toBe(false);
   });
 
-  it('a refused init leaves an existing folder as it was', () => {
+  it('TP-021: a refused init leaves an existing folder as it was', () => {
     const at = path();
     const pod = open<Json>(at, { init: { a: 1 } });
     pod.close();
@@ -404,7 +404,7 @@ describe('a failed open leaves nothing behind', () => {
     expect(pod.closed).toBe(true);
   });
 
-  it('TPB-05: a damaged folder: refused each time, untouched, no lock held; once mended it opens whole', () => {
+  it('D4, TPB-05: a damaged folder: refused each time, untouched, no lock held; once mended it opens whole', () => {
     const at = path();
     const pod = open<number>(at, { fileSize: 2, init: { a: 1, b: 2, c: 3 } });
     pod.close();

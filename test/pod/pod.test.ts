@@ -95,7 +95,7 @@ describe('rule 2: in by copy, out by view', () => {
     });
   });
 
-  it('TP-069: a write below any view is noticed and saved, however long ago the view was taken', () => {
+  it('TP-070, TP-069: a write below any view is noticed and saved, however long ago the view was taken', () => {
     const at = path();
     const pod = open<{ tags: string[]; deep: { n: number } }>(at, { init: { a: { tags: [], deep: { n: 0 } } } });
     const tags = pod.get('a')?.tags as string[];
@@ -228,7 +228,7 @@ describe('rule 3: memory equals disk', () => {
   ];
 
   it.each(entryPoints)(
-    '%s refuses what JSON cannot give back, with the path inside, and nothing is changed',
+    'D7: %s refuses what JSON cannot give back, with the path inside, and nothing is changed',
     (_, write) => {
       const pod = open<Json>(path(), { init: { a: { keep: 1 } } });
       pod.sync();
@@ -260,7 +260,7 @@ describe('rule 3: memory equals disk', () => {
     ['splice', (value, bad) => value.list.splice(0, 2, 3, bad as Json), ''],
     ['fill', (value, bad) => value.list.fill(bad as Json), ''],
   ];
-  it.each(below)('%s below the root refuses the same, as one step', (name, write) => {
+  it.each(below)('D7: %s below the root refuses the same, as one step', (name, write) => {
     const at = path();
     const pod = open<Holder>(at, { init: { a: { keep: 1, list: [1, 2], deep: { x: 1 } } } });
     pod.sync();
@@ -277,7 +277,7 @@ describe('rule 3: memory equals disk', () => {
     }
   });
 
-  it('TPB-02: a refused value does no harm to what is there: the next sync works and a reopen gives everything back', () => {
+  it('D7, TPB-02: a refused value does no harm to what is there: the next sync works and a reopen gives everything back', () => {
     const at = path();
     const pod = open<Json, Key>(at, { init: { a: 1, b: [2] } });
     expect(codeOf(() => pod.set('c', [1, { when: new Date(0) as unknown as Json }]))).toBe('ERR_POD_VALUE');
@@ -290,7 +290,7 @@ describe('rule 3: memory equals disk', () => {
     ]);
   });
 
-  it('TP-052: what is accepted is what a reopen gives back: undefined properties are dropped and -0 is 0', () => {
+  it('D7, TP-052: what is accepted is what a reopen gives back: undefined properties are dropped and -0 is 0', () => {
     const at = path();
     const pod = open<Json>(at);
     const values = {
@@ -482,7 +482,7 @@ describe('rule 4: reads never dirty', () => {
     expect([...again.keys()]).toEqual([...'abcde']);
   });
 
-  it('a sync point with nothing dirty writes nothing', async () => {
+  it('D30: a sync point with nothing dirty writes nothing', async () => {
     const pod = open<number>(path(), { init: { a: 1 }, syncEvery: 0 });
     pod.sync();
     const before = listing(pod.path);

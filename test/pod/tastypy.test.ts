@@ -81,7 +81,7 @@ describe('TP-090 to TP-096: a folder of tastypy', () => {
     expect(count).toBe(Math.ceil((expected.entries.length + fileSize) / fileSize));
   });
 
-  it('TP-096: a gap, a short file, a mangled line: refused with the file, and nothing is touched', () => {
+  it('TP-007, TP-096: a gap, a short file, a mangled line: refused with the file, and nothing is touched', () => {
     const cases: [string, (at: string) => void, string][] = [
       ['a file is missing', (at) => rmSync(join(at, '1.json')), '2.json'],
       ['the first file is missing', (at) => rmSync(join(at, '0.json')), '1.json'],

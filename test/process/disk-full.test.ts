@@ -136,7 +136,7 @@ describe.skipIf(!mountable)('on a small disk', () => {
     return entries;
   }
 
-  it('at level power, a set that cannot be saved throws, stays dirty, and is saved later', () => {
+  it('D24: at level power, a set that cannot be saved throws, stays dirty, and is saved later', () => {
     const disk = newDisk('size=1m');
     const pod = open(join(disk, 'pod'), { durability: 'power' });
     pod.set('a', text('a'));
@@ -157,7 +157,7 @@ describe.skipIf(!mountable)('on a small disk', () => {
     expect(reopened(pod.path)).toEqual(all);
   });
 
-  it('at level process, the next change hears of what could not be appended, before it is made', async () => {
+  it('D24: at level process, the next change hears of what could not be appended, before it is made', async () => {
     const disk = newDisk('size=1m');
     const pod = open(join(disk, 'pod'));
     pod.set('a', text('a'));
@@ -176,7 +176,7 @@ describe.skipIf(!mountable)('on a small disk', () => {
     expect(reopened(pod.path).map(([key]) => key)).toEqual(['a', 'b', 'c']);
   });
 
-  it.each(LEVELS)('a transaction is whole or absent on the disk, at level %s', async (durability) => {
+  it.each(LEVELS)('D3, D24: a transaction is whole or absent on the disk, at level %s', async (durability) => {
     const disk = newDisk('size=1m');
     const pod = open(join(disk, 'pod'), { durability });
     pod.set('a', text('a'));
@@ -199,7 +199,7 @@ describe.skipIf(!mountable)('on a small disk', () => {
     expect(onDisk(pod.path)).toEqual(entriesOf(pod));
   });
 
-  it.each(LEVELS)('sync and flush fail, lose nothing, and work again, at level %s', async (durability) => {
+  it.each(LEVELS)('D24: sync and flush fail, lose nothing, and work again, at level %s', async (durability) => {
     const disk = newDisk('size=1m');
     const pod = open(join(disk, 'pod'), { durability });
     pod.set('a', text('a'));
@@ -221,7 +221,7 @@ describe.skipIf(!mountable)('on a small disk', () => {
     expect(onDisk(pod.path)).toEqual(entriesOf(pod));
   });
 
-  it('revert goes back to the last sync point on a full disk', () => {
+  it('D24, D33: revert goes back to the last sync point on a full disk', () => {
     const disk = newDisk('size=1m');
     const pod = open(join(disk, 'pod'));
     pod.set('a', text('a'));
@@ -258,7 +258,7 @@ describe.skipIf(!mountable)('on a small disk', () => {
     expect(reopened(pod.path)).toEqual(entries);
   });
 
-  it('close keeps the pod open where the last changes cannot be saved', () => {
+  it('D24, D35: close keeps the pod open where the last changes cannot be saved', () => {
     const disk = newDisk('size=1m');
     const pod = open(join(disk, 'pod'), { durability: 'exit' });
     pod.set('a', text('a'));
@@ -367,7 +367,7 @@ describe.skipIf(!mountable)('on a small disk', () => {
     expect(pod.recovery).toMatchObject({ ended: 'signal', how: 'SIGTERM' });
   });
 
-  it('a program that ends cannot save, says so, and ends with an error', async () => {
+  it('D20, D24: a program that ends cannot save, says so, and ends with an error', async () => {
     const disk = newDisk('size=1m');
     const path = join(disk, 'pod');
     const child = bench.start('ending', [path, 'exit', 'many dirty keys']);
@@ -431,7 +431,7 @@ describe.skipIf(!mountable)('on a small disk', () => {
 const canLimit = spawnSync('prlimit', ['--nofile=64', 'true']).status === 0;
 if (!canLimit) console.warn('Limits of a process are not tested: there is no prlimit command here.');
 describe.skipIf(!canLimit)('within limits', () => {
-  it('of a file size, a sync fails and the process lives; it goes on when the limit is lifted', async () => {
+  it('D24: of a file size, a sync fails and the process lives; it goes on when the limit is lifted', async () => {
     const folder = bench.newPath();
     const child = bench.start('limited', ['fileSize', folder], { through: ['prlimit', '--fsize=20000:unlimited'] });
     await child.said('limited');

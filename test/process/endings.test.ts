@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync, renameSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -78,6 +78,11 @@ const ENDINGS: Record<string, Expected> = {
   SIGINT: signalled('SIGINT'),
   SIGTERM: signalled('SIGTERM'),
   SIGHUP: signalled('SIGHUP'),
+  SIGQUIT: signalled('SIGQUIT'),
+  SIGUSR2: signalled('SIGUSR2'),
+  'end of the loop in a hold': { survives: SAVED, code: 0, ended: 'exit', how: 'exit 0' },
+  'process.exit in a hold': { survives: SAVED, code: 3, ended: 'exit', how: 'exit 3' },
+  'own handler from before the pod was opened': { survives: SAVED, code: 6, ended: 'exit', how: 'exit 6' },
   SIGKILL: { survives: KILLED_IN_TURN, signal: 'SIGKILL', ended: 'killed' },
   'SIGTERM, then close in the same turn': { survives: SAVED, signal: 'SIGTERM', ended: 'closed' },
   'SIGTERM, then close and open again in the same turn': {
@@ -177,7 +182,7 @@ function checkEnding(finished: Finished, folder: string, level: Durability, expe
 
 const matrix = Object.keys(ENDINGS).flatMap((ending) => LEVELS.map((level) => ({ ending, level })));
 
-describe.concurrent('a process that ends by', () => {
+describe.concurrent('D10, D12, D13, D15, D16, D17, D18, D23, TP-080, TP-081, TP-082, TP-083: a process that ends by', () => {
   it.each(matrix)('$ending, at level $level', async ({ ending, level }) => {
     const folder = bench.newPath();
     const finished = await bench.run('ending', [folder, level, ending]);
@@ -193,7 +198,49 @@ describe.concurrent('a process that ends by', () => {
   });
 });
 
-describe('a second signal while the first is worked on', () => {
+describe.concurrent('the table of levels', () => {
+  async function leftByKill(level: Durability): Promise<Entries> {
+    const folder = bench.newPath();
+    expect((await bench.run('ending', [folder, level, 'SIGKILL'])).signal).toBe('SIGKILL');
+    return reopen(folder).entries;
+  }
+
+  it('level exit, process death: loses what changed since the last sync point', async () => {
+    expect(await leftByKill('exit')).toEqual(SYNCED);
+  });
+
+  it('level process, process death: loses what changed in the current turn', async () => {
+    expect(await leftByKill('process')).toEqual(TURNED);
+  });
+
+  it('level power, process death: loses nothing that returned', async () => {
+    expect(await leftByKill('power')).toEqual(NOW);
+  });
+});
+
+describe.concurrent('saving at the end', () => {
+  it.each(['end of the loop', 'process.exit', 'throw', 'SIGTERM'])(
+    'D21: appends to the log and rewrites no shard: %s',
+    async (ending) => {
+      const folder = bench.newPath();
+      POD.open<{ n: number }>(folder, { init: { first: { n: 0 }, gone: { n: 0 } } }).close();
+      const shards = () =>
+        readdirSync(folder)
+          .filter((name) => /^\d+\.json$/.test(name))
+          .map((name) => {
+            const { ino, mtimeNs, size } = statSync(join(folder, name), { bigint: true });
+            return { name, ino, mtimeNs, size };
+          });
+      const before = shards();
+      expect(before).not.toEqual([]);
+      await bench.run('ending', [folder, 'exit', ending]);
+      expect(shards()).toEqual(before);
+      expect(reopen(folder).entries).toEqual(NOW);
+    },
+  );
+});
+
+describe('D19: a second signal while the first is worked on', () => {
   const many: Entries = Array.from({ length: 60_000 }, (_, n) => [`many ${n}`, { n }] as const);
 
   it.each(LEVELS)('loses nothing 10 ms later, at level %s', async (level) => {
@@ -206,7 +253,7 @@ describe('a second signal while the first is worked on', () => {
     checkEnding(await child.finished, folder, level, { ...signalled('SIGINT'), survives: and(SAVED, ...many) });
   });
 
-  it('loses nothing at any moment', { timeout: 3_600_000 }, async () => {
+  it('D19, TPB-21: loses nothing at any moment', { timeout: 3_600_000 }, async () => {
     const rounds = { small: 6, ci: 60, long: 600 }[testSize];
     for (let round = 0; round < rounds; round++) {
       const folder = bench.newPath();
@@ -225,7 +272,7 @@ describe('a second signal while the first is worked on', () => {
   });
 });
 
-describe.concurrent('a process that only opened the pod', () => {
+describe.concurrent('D23: a process that only opened the pod', () => {
   it.each([
     { before: 'close', ending: 'end of the loop', ended: 'exit', how: 'exit 0' },
     { before: 'close', ending: 'SIGTERM', ended: 'signal', how: 'SIGTERM' },
@@ -244,7 +291,7 @@ describe.concurrent('a process that only opened the pod', () => {
   });
 });
 
-describe.concurrent('a flush that fails at the end', () => {
+describe.concurrent('D20: a flush that fails at the end', () => {
   const LOST = /wal-000001\.jsonl was moved, removed or changed/;
 
   it.each([
@@ -264,6 +311,14 @@ describe.concurrent('a flush that fails at the end', () => {
     expect(reopen(folder).entries).toEqual(NOW);
   });
 
+  it('D20: of two pods is one AggregateError of both', async () => {
+    const folder = bench.newPath();
+    const finished = await bench.run('ending', [folder, 'exit', 'two failing flushes']);
+    expect(finished.code).toBe(1);
+    expect(finished.stderr).toMatch(/AggregateError/);
+    for (const path of [`${folder}/wal-`, `${folder}-second/wal-`]) expect(finished.stderr).toContain(path);
+  });
+
   it('does not keep another pod from being saved', async () => {
     const folder = bench.newPath();
     const finished = await bench.run('ending', [folder, 'exit', 'failing flush beside a healthy pod']);
@@ -275,7 +330,7 @@ describe.concurrent('a flush that fails at the end', () => {
 
 const hasPidNamespaces = spawnSync('unshare', ['-pf', '--mount-proc', 'true']).status === 0;
 if (!hasPidNamespaces) console.warn('Process 1 is not tested: unshare may not make a pid namespace here.');
-describe.skipIf(!hasPidNamespaces).concurrent('process 1 of a container', () => {
+describe.skipIf(!hasPidNamespaces).concurrent('D22: process 1 of a container', () => {
   const through = ['unshare', '-pf', '--mount-proc'];
 
   it.each((['SIGINT', 'SIGTERM', 'SIGHUP'] as const).flatMap((signal) => LEVELS.map((level) => ({ signal, level }))))(
@@ -313,7 +368,7 @@ function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ').filter(Boolean).map(Number);
 }
 
-describe.concurrent('a worker thread', () => {
+describe.concurrent('D28, TPB-09: a worker thread', () => {
   it.each(
     [
       { ending: 'end of the loop', says: 'worker exit 0', ended: 'exit', how: 'exit 0' },
@@ -357,7 +412,7 @@ describe.concurrent('a worker thread', () => {
   });
 });
 
-describe.concurrent('a child of the process', () => {
+describe.concurrent('D29, TPB-09: a child of the process', () => {
   it.each(
     ['fork', 'cluster'].flatMap((kind) =>
       ['process.exit', 'SIGTERM'].flatMap((ending) => LEVELS.map((level) => ({ kind, ending, level }))),
@@ -369,7 +424,7 @@ describe.concurrent('a child of the process', () => {
     expect(finished).toEqual({
       code: 0,
       signal: null,
-      lines: ['ERR_POD_LOCKED', `child ended with ${ending === 'process.exit' ? 0 : ending}`],
+      lines: ['ERR_POD_LOCKED, reads 1', `child ended with ${ending === 'process.exit' ? 0 : ending}`],
       stderr: '',
     });
     const entries = ['before', 'during', 'after'].map((key) => [key, 1]);

@@ -134,7 +134,9 @@ function matchingPlace(
 }
 
 describe('kill -9 at any moment of a busy writer', () => {
-  it('keeps all that was acknowledged, and a prefix of the rest', { timeout: 14_400_000 }, async () => {
+  it('D1, D10, D12, D13, TPB-01: keeps all that was acknowledged, and a prefix of the rest', {
+    timeout: 14_400_000,
+  }, async () => {
     const counts: Counts = {
       kills: 0,
       acknowledged: 0,

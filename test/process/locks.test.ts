@@ -71,7 +71,7 @@ describe.concurrent('a folder that a process has open', () => {
     await kill(first);
   });
 
-  it('is free the moment its owner is killed, again and again', { timeout: 3_600_000 }, async () => {
+  it('D29: is free the moment its owner is killed, again and again', { timeout: 3_600_000 }, async () => {
     const folder = bench.newPath();
     for (let round = 0; round < { small: 3, ci: 50, long: 1_000 }[testSize]; round++) {
       const owner = await holder(folder);
@@ -80,6 +80,21 @@ describe.concurrent('a folder that a process has open', () => {
       expect([...pod]).toEqual([['held', owner.pid]]);
       expect(pod.recovery).toMatchObject({ ended: 'killed', previous: { pid: owner.pid, host: hostname() } });
       pod.close();
+    }
+  });
+
+  it('D29: is not kept by a child that lives on after its parent was killed', async () => {
+    const folder = bench.newPath();
+    const host = bench.start('orphan-host', [folder]);
+    const child = Number((await host.said('child ')).slice('child '.length));
+    try {
+      await kill(host);
+      expect(process.kill(child, 0)).toBe(true);
+      const pod = POD.open<number>(folder);
+      expect(pod.get('held')).toBe(1);
+      pod.close();
+    } finally {
+      process.kill(child, 'SIGKILL');
     }
   });
 
@@ -96,7 +111,7 @@ describe.concurrent('a folder that a process has open', () => {
     await kill(first);
   });
 
-  it('is refused to another thread, which is told that it is the same process', async () => {
+  it('D28: is refused to another thread, which is told that it is the same process', async () => {
     const { lines } = await bench.run('lock-worker', [bench.newPath()]);
     const [whileOpen, afterClose, whileWorker, afterWorker] = lines;
     expect(whileOpen).toMatch(/^ERR_POD_LOCKED: .*this process itself \(pid \d+: another thread/);

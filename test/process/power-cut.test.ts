@@ -3,7 +3,17 @@
 //
 // This is as near as one machine comes to a power cut: the kernel's caches are lost, the disk's own are not.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -56,8 +66,17 @@ class Disk {
     run('mount', ['-t', this.#kind, '-o', 'loop', this.#image, this.place]);
   }
 
-  unmount(): void {
-    run('umount', [this.place]);
+  /** A `flock` that the writer had just started may live on for a moment after it. */
+  async unmount(): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        run('umount', [this.place]);
+        return;
+      } catch (error) {
+        if (attempt === 50 || !String(error).includes('busy')) throw error;
+        await sleep(100);
+      }
+    }
   }
 
   cutPower(): void {
@@ -88,7 +107,7 @@ function makeDisk(name: string, make: readonly string[], megabytes: number): Dis
     const disk = new Disk(root, name, make, megabytes);
     disks.push(disk);
     disk.cutPower();
-    disk.unmount();
+    run('umount', [disk.place]);
     disk.mount();
     return disk;
   } catch (error) {
@@ -119,7 +138,7 @@ describe.each(FILE_SYSTEMS)('the power goes under %s', (name, make, megabytes) =
     ['process', { durability: 'process', fileSize: 30, syncEvery: 15 }],
     ['power', { durability: 'power', fileSize: 30 }],
     ['exit, gzipped', { durability: 'exit', fileSize: 10, gzipped: true, syncAt: 1_000_000, syncEvery: 0 }],
-  ])('while a process writes at level %s: what was synced is there', async (level, options) => {
+  ])('D1, D2: while a process writes at level %s: what was synced is there', async (level, options) => {
     const random = seededRandom(SEED);
     const witness = witnessSteps(SEED);
     const tally: Tally = { cuts: 0, acknowledged: 0 };
@@ -137,13 +156,16 @@ describe.each(FILE_SYSTEMS)('the power goes under %s', (name, make, megabytes) =
     );
   });
 
-  it('and a process that says too much is found out: turns at level process are not safe before a sync', async () => {
+  it('D11: and a process that says too much is found out: turns at level process are not safe before a sync', {
+    timeout: 600_000,
+  }, async () => {
     const random = seededRandom(SEED);
     const witness = witnessSteps(SEED);
     const folder = join(disk.place, 'too much');
     const options: WriterTask['options'] = { durability: 'process', syncAt: 1_000_000, syncEvery: 0 };
     const found: string[] = [];
-    for (let cuts = 0; cuts < 20 && found.length === 0; cuts++) {
+    // About one cut in seven finds it.
+    for (let cuts = 0; cuts < 100 && found.length === 0; cuts++) {
       await cutWhileWriting(disk, { folder, options, against: 'kill' }, witness, random, { cuts: 0, acknowledged: 0 });
       if (witness.acknowledged === 0) continue;
       const wrong = existsSync(join(folder, 'pod.json')) ? witness.look(folder, 'r') : 'no pod is left';
@@ -171,16 +193,46 @@ async function cutWhileWriting(
     options,
     foldLogBytes: 16 << 10,
   };
+  let hasPower = true;
   const child = bench.start('everpod', [WRITER_COMMAND, JSON.stringify(task)], {
-    onLine: (line) => witness.hear(line),
+    onLine: (line) => {
+      if (hasPower) witness.hear(line);
+    },
   });
   // One in four is cut while it starts or opens.
   if (!random.chance(0.25)) await child.said('open');
   await sleep(random.next() ** 2 * 600);
+  // The power takes the process with it; the ioctl does not, and an fdatasync of ext4 that is under way then may return and have written
+  // nothing (a program of ten lines, append and fdatasync, lost its last line in 24 of 542 cuts). So a writer is stopped between two calls
+  // and then heard to its last word, or it is cut in the middle of one, and what it says from then on does not count.
+  if (random.chance(0.5)) {
+    child.process.kill('SIGSTOP');
+    await isStopped(child.pid);
+    await sleep(HEAR_MS);
+  }
+  hasPower = false;
   disk.cutPower();
   child.process.kill('SIGKILL');
   await child.finished;
-  disk.unmount();
+  await disk.unmount();
   disk.mount();
   tally.cuts++;
+}
+
+/** Long enough for the last lines of a writer that is stopped. */
+const HEAR_MS = 20;
+
+/** Resolves when every thread of a process is stopped, or it is gone. */
+async function isStopped(pid: number): Promise<void> {
+  const isAtWork = (): boolean => {
+    try {
+      const threads = readdirSync(`/proc/${pid}/task`).map((id) =>
+        readFileSync(`/proc/${pid}/task/${id}/stat`, 'latin1'),
+      );
+      return threads.some((stat) => !/^\d+ \(.*\) [TZX]/s.test(stat));
+    } catch {
+      return false;
+    }
+  };
+  while (isAtWork()) await sleep(1);
 }

@@ -23,7 +23,7 @@ describe('readers beside a writer that commits, syncs, folds, goes back, compact
   }[testSize];
 
   it.each([false, true])(
-    'see only states that were, none older than what was synced (gzipped: %s)',
+    'D1: see only states that were, none older than what was synced (gzipped: %s)',
     { timeout: 3_600_000 },
     async (gzipped) => {
       const folder = bench.newPath();
@@ -93,7 +93,7 @@ describe('a reader', () => {
     expect(treeOf(folder)).toEqual(before);
   });
 
-  it('reads up to an append that was cut short, and leaves it as it is', async () => {
+  it('D5: reads up to an append that was cut short, and leaves it as it is', async () => {
     const folder = bench.newPath();
     await bench.run('ending', [folder, 'process', 'SIGKILL']);
     const log = join(folder, 'wal-000001.jsonl');

@@ -64,7 +64,7 @@ const counted = { runs: 0, killed: 0, failed: 0, survived: 0 };
 
 const why = obstacle();
 if (why !== undefined) console.warn(`# skipped: ${why}`);
-describe.skipIf(why !== undefined)('at each system call', () => {
+describe.skipIf(why !== undefined)('D1, D9: at each system call', () => {
   let template = '';
   let templateDone = 0;
 

@@ -44,7 +44,7 @@ describe('everpod torture', () => {
     ['one entry more', 'power', /"nobody wrote this" is there and should not be|is in no state/],
     ['an entry less, then back at the end', 'exit', /is in no state/],
     ['a claim forgotten', 'tracker', /tracker: .* has \d+ tries and should have \d+/],
-  ])('finds %s, and keeps the folder', async (damage, only, finding) => {
+  ])('D4: finds %s, and keeps the folder', async (damage, only, finding) => {
     const folder = bench.newPath('torture');
     const { lines, stderr } = await bench.run('tortured', [damage, folder, only]);
     expect(stderr).toBe('');

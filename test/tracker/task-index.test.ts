@@ -79,7 +79,7 @@ const roadArb = fc.oneof(
 );
 
 describe('counters and lists', () => {
-  it('equal a recount after any change by any road', () => {
+  it('TPB-17: equal a recount after any change by any road', () => {
     fc.assert(
       fc.property(fc.array(roadArb, { minLength: 1, maxLength: 60, size: 'max' }), (roads) => {
         const path = temporary.path();

@@ -261,7 +261,7 @@ describe.each(allLoops)('%s', (name) => {
     expect(visited).toEqual(['a', 'b']);
   });
 
-  it('runs inside a transaction, which takes its tries back when it fails', () => {
+  it('D14: runs inside a transaction, which takes its tries back when it fails', () => {
     const tracker = openWith('a b');
     const visit = (): void =>
       tracker.transaction(() => {
@@ -292,7 +292,7 @@ describe('todoKeys, todoItems and todoValues', () => {
 });
 
 describe.each(tries)('%s', (name) => {
-  it('TP-134, TP-135: counts the try before it hands the task out', () => {
+  it('D14, TP-134, TP-135: counts the try before it hands the task out', () => {
     const tracker = openWith('a b c');
     const seen: [string, number, number][] = [];
     for (const key of run(name, tracker)) seen.push([key, tracker.tries(key), tracker.numTried()]);
@@ -366,19 +366,22 @@ describe.each(tries)('%s', (name) => {
     ['power', 1],
   ];
 
-  it.each(safe)('at level %s the claim is in the folder before the task is handed out: %i', (durability, counted) => {
-    const tracker = openWith('a b', { durability });
-    tracker.sync();
-    for (const key of run(name, tracker)) {
-      // The process dies here: this is what it leaves.
-      const left = open({}, temporary.copy(tracker.path));
-      expect([key, left.tries(key)]).toEqual([key, counted]);
-      expect(left.resume.unfinishedKeys).toEqual(counted === 0 ? [] : key === 'a' ? ['a'] : ['a', 'b']);
-      left.close();
-    }
-  });
+  it.each(safe)(
+    'D14: at level %s the claim is in the folder before the task is handed out: %i',
+    (durability, counted) => {
+      const tracker = openWith('a b', { durability });
+      tracker.sync();
+      for (const key of run(name, tracker)) {
+        // The process dies here: this is what it leaves.
+        const left = open({}, temporary.copy(tracker.path));
+        expect([key, left.tries(key)]).toEqual([key, counted]);
+        expect(left.resume.unfinishedKeys).toEqual(counted === 0 ? [] : key === 'a' ? ['a'] : ['a', 'b']);
+        left.close();
+      }
+    },
+  );
 
-  it('what was changed before the claim is in the folder with it', () => {
+  it('D1, D14: what was changed before the claim is in the folder with it', () => {
     const tracker = openWith('a b');
     for (const key of run(name, tracker)) {
       const left = open({}, temporary.copy(tracker.path));

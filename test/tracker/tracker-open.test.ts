@@ -426,7 +426,7 @@ describe("a schema for the user's part", () => {
     expect(tracker.numDone()).toBe(0);
   });
 
-  it('is asked again when a task from the disk is first read', () => {
+  it('TP-099: is asked again when a task from the disk is first read', () => {
     const path = temporary.path();
     const tracker = open(path);
     tracker.add('good', { depth: 1 });

@@ -35,7 +35,7 @@ describe('adding', () => {
     expect(reopened(tracker)).toStrictEqual([['a', NEW]]);
   });
 
-  it('TP-114: add refuses a key that is there and leaves its task alone', () => {
+  it('TP-006, TP-114: add refuses a key that is there and leaves its task alone', () => {
     const tracker = open();
     tracker.add('a', { title: 'first' });
     const error = errorOf(() => tracker.add('a', { title: 'second' }));
@@ -471,7 +471,7 @@ describe('gates', () => {
     expect(tracker.tries('a')).toBe(0);
   });
 
-  it('TP-129: shouldTry counts a try when it says yes, and only then', () => {
+  it('D14, TP-129: shouldTry counts a try when it says yes, and only then', () => {
     const tracker = open({ maxTries: 2 });
     tracker.add('a');
     expect([tracker.shouldTry('a'), tracker.shouldTry('a'), tracker.shouldTry('a')]).toEqual([true, true, false]);
@@ -482,7 +482,7 @@ describe('gates', () => {
     expect([tracker.shouldTry('a', { allowAborted: true }), tracker.tries('a')]).toEqual([true, 1]);
   });
 
-  it('TP-130: shouldTryAdd adds, counts, and means allowAborted', () => {
+  it('D14, TP-130: shouldTryAdd adds, counts, and means allowAborted', () => {
     const tracker = open({ maxTries: 2 });
     expect([tracker.shouldTryAdd('a'), tracker.tries('a')]).toEqual([true, 1]);
     tracker.abort('a');
@@ -701,7 +701,7 @@ describe('as a pod', () => {
     expect(tracker.dirty().size).toBe(1);
   });
 
-  it('is refused after it was closed', () => {
+  it('TP-008: is refused after it was closed', () => {
     const tracker = open();
     tracker.add('a');
     tracker.close();

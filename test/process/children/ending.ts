@@ -17,6 +17,7 @@ const [folder = '', durability = 'process', ending = ''] = process.argv.slice(2)
 const early: Record<string, () => void> = {
   'early throwing signal-exit handler': throwAtExit,
   'early vetoing signal-exit handler': veto,
+  'own handler from before the pod was opened': () => void process.on('SIGTERM', () => process.exit(6)),
 };
 early[ending]?.();
 
@@ -54,6 +55,14 @@ const endings: Record<string, Ending> = {
   SIGINT: () => signalSelf('SIGINT'),
   SIGTERM: () => signalSelf('SIGTERM'),
   SIGHUP: () => signalSelf('SIGHUP'),
+  SIGQUIT: () => signalSelf('SIGQUIT'),
+  SIGUSR2: () => signalSelf('SIGUSR2'),
+  'end of the loop in a hold': () => void pod.hold(),
+  'process.exit in a hold': () => {
+    pod.hold();
+    process.exit(3);
+  },
+  'own handler from before the pod was opened': () => signalSelf('SIGTERM'),
   SIGKILL: () => signalSelf('SIGKILL'),
   'SIGTERM, then close in the same turn': () => {
     signalSelf('SIGTERM');
@@ -153,6 +162,11 @@ const endings: Record<string, Ending> = {
   'failing flush, process.exit': () => {
     loseLog();
     process.exit(0);
+  },
+  'two failing flushes': () => {
+    loseLog();
+    POD.open<number>(`${folder}-second`, { durability: 'exit' }).set('second', 1);
+    renameSync(join(`${folder}-second`, 'wal-000001.jsonl'), join(`${folder}-second`, 'moved-away'));
   },
   'failing flush beside a healthy pod': () => {
     loseLog();

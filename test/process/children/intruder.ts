@@ -9,7 +9,9 @@ let answer = 'opened';
 try {
   POD.open(folder);
 } catch (error) {
-  answer = describeError(error);
+  const reader = POD.open<number>(folder, { mode: 'r' });
+  answer = `${describeError(error)}, reads ${reader.get('before')}`;
+  reader.close();
 }
 process.send?.(answer, () => {
   if (ending === 'process.exit') process.exit(0);
