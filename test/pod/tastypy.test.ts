@@ -89,6 +89,12 @@ describe('TP-090 to TP-096: a folder of tastypy', () => {
       ['a line too few', (at) => edit(at, '1.json', (text) => text.slice(text.indexOf('\n') + 1)), '1.json'],
       ['a mangled line', (at) => edit(at, '1.json', (text) => text.replace(/^.*\n/, 'bad format\n')), '1.json'],
       ['a value that is not JSON', (at) => edit(at, '2.json', (text) => text.replace(/\t.*\n/, '\tNaN\n')), '2.json'],
+      [
+        'a last file with more lines than those before it',
+        (at) =>
+          edit(at, '2.json', (text) => text + Array.from({ length: 2_000 }, (_, n) => `${n + 10 ** 9}\t1\n`).join('')),
+        '2.json',
+      ],
       ['both kinds of file', (at) => renameSync(join(at, '1.json'), join(at, '1.json.gz')), '1.json.gz'],
     ];
     for (const [name, damage, file] of cases) {
