@@ -59,15 +59,17 @@ export function run(args: readonly string[], output: Output): number | Promise<n
       return 2;
     }
     const code = command({ path, json, tastypy, minutes, seed }, output);
-    return typeof code === 'number' ? code : code.catch((error: unknown) => explain(error, output));
+    return typeof code === 'number' ? code : code.catch((error: unknown) => explain(error, output, json));
   } catch (error) {
-    return explain(error, output);
+    return explain(error, output, args.includes('--json'));
   }
 }
 
 /** Says what went wrong. Returns the exit code; what is no error of ours or of the command line is thrown on. */
-function explain(error: unknown, output: Output): number {
+function explain(error: unknown, output: Output, json: boolean): number {
   if (error instanceof PodError) {
+    const { code, message, path, file, line } = error;
+    if (json) output.out(`${JSON.stringify({ error: { code, message, path, file, line } })}\n`);
     output.err(`everpod: ${error.code}: ${error.message}\n`);
     return error.code === 'ERR_POD_CORRUPT' ? 1 : 2;
   }

@@ -47,7 +47,10 @@ export interface PodOptions<V, K extends Key> {
   syncEvery?: number | undefined;
   /** Default `'process'`: what was changed before the current turn of the event loop survives `kill -9`. */
   durability?: Durability | undefined;
-  /** Checks values when they are set and when they are first read; must answer synchronously. What it gives back is kept. */
+  /**
+   * Checks values when they are set and when they are first read; must answer synchronously. What it gives back is kept. As it sees its own
+   * results again after a reopen, a transform must leave those as they are: trimming and defaults do, adding one does not.
+   */
   schema?: StandardSchema<V> | undefined;
   /** Memory of its own beside the handle others share; read-only unless no other handle is open. */
   isolated?: boolean | undefined;
@@ -101,13 +104,28 @@ export function optionsError(path: string, option: string, why: string): PodErro
   return new PodError('ERR_POD_OPTIONS', `${path}: the option "${option}" ${why}.`, { path, info: { option } });
 }
 
-/** Pairs, from whatever they were given as. Own properties only, so that `__proto__` is a key like any other. */
+/**
+ * Pairs, from whatever they were given as. Own properties only, so that `__proto__` is a key like any other.
+ *
+ * @throws {PodError} `ERR_POD_VALUE` where it is neither pairs nor an object
+ */
 export function* pairs<V, K extends Key>(source: Entries<V, K>): Generator<readonly [K, V], void, undefined> {
-  if (Symbol.iterator in source) {
-    yield* source as Iterable<readonly [K, V]>;
+  if (typeof source !== 'object' || source === null) throw pairsError();
+  if (!(Symbol.iterator in source)) {
+    for (const [key, value] of Object.entries(source)) yield [key as K, value as V];
     return;
   }
-  for (const [key, value] of Object.entries(source)) yield [key as K, value as V];
+  for (const pair of source as Iterable<readonly [K, V]>) {
+    if (typeof pair !== 'object' || pair === null || !(Symbol.iterator in pair)) throw pairsError();
+    yield pair;
+  }
+}
+
+function pairsError(): PodError {
+  return new PodError(
+    'ERR_POD_VALUE',
+    'Entries are given as pairs, such as [["key", value]] or a Map, or as an object with a property for each key.',
+  );
 }
 
 /**
@@ -119,13 +137,12 @@ export function schemaCheck<V>(path: string, schema: StandardSchema<V>): (value:
   return (value, key) => {
     const result = schema['~standard'].validate(value);
     if (result instanceof Promise) {
+      // zod answers so where a check throws, and nobody waits for this promise: its rejection would end the process.
+      result.catch(() => {});
       throw new PodError(
         'ERR_POD_SCHEMA',
-        `${path}: the schema answers with a promise; a pod needs one that answers at once.`,
-        {
-          path,
-          key,
-        },
+        `${path}: the schema answers with a promise; a pod needs one that answers at once. (With zod, a check that throws does so, too.)`,
+        { path, key },
       );
     }
     if (result.issues === undefined) return result.value;

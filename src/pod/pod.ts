@@ -294,7 +294,7 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
    * @example
    * pod.hold();
    * try {
-   *   for (const key of pod.keys()) pod.get(key).seen = true;
+   *   for (const value of pod.values()) value.seen = true;
    * } finally {
    *   pod.unhold();
    * }

@@ -20,8 +20,9 @@ declare module '../pod/pod.ts' {
      * @throws {PodError} `ERR_POD_READONLY`, `ERR_POD_CLOSED`; `ERR_POD_VALUE` where an object has a record of the wrong type: nothing was
      * changed
      */
-    // biome-ignore lint/complexity/noBannedTypes: as in ProgressTracker.
-    convertToTracker<T extends object = {}>(options?: { maxTries?: number | undefined }): ProgressTracker<T, K>;
+    convertToTracker<T extends object = V extends object ? V : { val: V }>(options?: {
+      maxTries?: number | undefined;
+    }): ProgressTracker<T, K>;
   }
 }
 

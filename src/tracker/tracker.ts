@@ -183,18 +183,22 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
    *
    * @throws {PodError} `ERR_POD_VALUE` where it is no object, or a part of the record is of the wrong type; and as in the pod
    */
-  override set(key: K, value: Task<T>): this {
+  override set(key: K, value: T | Task<T>): this {
     super.set(key, toTask(value) as Task<T>);
     this.#rates.sample(this.#index.done.size, this.size);
     return this;
   }
 
   /** Merges data into tasks, adding those that are not there; from left to right, so that the rightmost wins. */
-  override update(...sources: Entries<Task<T>, K>[]): void {
+  override update(...sources: Entries<Partial<Task<T>>, K>[]): void {
     this.#engine.requireWritable();
     for (const source of sources) {
       for (const [key, data] of pairs(source)) this.#merge(key, data);
     }
+  }
+
+  override copyTo(path: string, options: PodOptions<Task<T>, K> = {}): ProgressTracker<T, K> {
+    return super.copyTo(path, options) as ProgressTracker<T, K>;
   }
 
   // ---- The record of one task.

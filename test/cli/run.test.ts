@@ -203,6 +203,9 @@ describe('verify', () => {
     const { code, out, err } = everpod('verify', path);
     expect([code, out]).toEqual([1, '']);
     expect(err).toContain('ERR_POD_CORRUPT');
+    const answer = JSON.parse(everpod('verify', path, '--json').out) as { error: { code: string; message: string } };
+    expect(answer.error.code).toBe('ERR_POD_CORRUPT');
+    expect(err).toContain(answer.error.message);
     expect(err).toContain(named);
     expect(filesOf(path)).toEqual(before);
   });

@@ -4,11 +4,8 @@
 import { Buffer } from 'node:buffer';
 import { crc32 } from 'node:zlib';
 import { PodError } from '../../src/core/errors.ts';
-import type { Key } from '../../src/core/key.ts';
-import { Table, type TableOwner } from '../../src/core/table.ts';
-import type { Folder } from '../../src/disk/folder.ts';
-import { bindFolder, type CreateOptions, type RecoveryReport, recoverFolder } from '../../src/disk/recovery.ts';
-import { MemoryFileSystem, type TestSystem, testSystem } from '../../src/testing/index.ts';
+import type { TableOwner } from '../../src/core/table.ts';
+import { MemoryFileSystem } from '../../src/testing/index.ts';
 
 export const PATH = '/pod';
 
@@ -25,11 +22,6 @@ export function logOf(lines: readonly string[]): Buffer {
 /** A header's JSON. */
 export function header(wal: number = 1, base: number = 0, prev: string = '00000000', gen: number = 0): string {
   return `{"wal":${wal},"id":"3f1c9a52","gen":${gen},"base":${base},"prev":"${prev}","salt":"9f2c41d07be8a356"}`;
-}
-
-/** The checksum of the last line of a log. */
-export function lastCrc(log: Buffer): string {
-  return log.toString('latin1').trimEnd().split('\n').at(-1)?.slice(0, 8) ?? '';
 }
 
 /** A disk that holds these files in the pod's folder. */
@@ -63,23 +55,3 @@ export const owner: TableOwner = {
   detachedError: () => new PodError('ERR_POD_DETACHED', 'detached'),
   located: (error) => error,
 };
-
-export interface Opened {
-  readonly system: TestSystem;
-  readonly table: Table<number, Key>;
-  readonly folder: Folder<number, Key>;
-  readonly report: RecoveryReport;
-}
-
-/** Opens the folder for writing. */
-export function openFolder(fs: MemoryFileSystem, options: Partial<CreateOptions> = {}, system?: TestSystem): Opened {
-  const used = system ?? testSystem({ fs });
-  const recovered = recoverFolder(used, PATH, { fileSize: 3, gzip: false, meta: {}, ...options });
-  const table = new Table<number, Key>(owner, recovered.opened.manifest.fileSize);
-  return { system: used, table, folder: bindFolder(used, PATH, recovered, table), report: recovered.report };
-}
-
-/** Everything in a table, in order. */
-export function entriesOf(table: Table<number, Key>): [Key, unknown][] {
-  return [...table.entries()].map((entry) => [entry.key, entry.plain]);
-}

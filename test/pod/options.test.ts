@@ -142,6 +142,21 @@ describe('schema', () => {
     expect(pod2.size).toBe(0);
   });
 
+  it('with a check of zod that throws leaves no rejection behind that nobody handles', async () => {
+    const fail = (): never => {
+      throw new Error('on purpose');
+    };
+    const rejections: unknown[] = [];
+    const note = (error: unknown): void => void rejections.push(error);
+    process.prependListener('unhandledRejection', note);
+    const pod = open<number>(path(), { schema: z.number().refine(fail) });
+    expect(codeOf(() => pod.set('a', 1))).toBe('ERR_POD_SCHEMA');
+    expect(pod.size).toBe(0);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    process.off('unhandledRejection', note);
+    expect(rejections).toEqual([]);
+  });
+
   it('cannot let in what JSON cannot give back', () => {
     const pod = open<Date>(path(), { schema: z.coerce.date() });
     const error = thrownBy(() => pod.set('a', new Date(0)));

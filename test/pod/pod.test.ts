@@ -310,6 +310,12 @@ describe('rule 3: memory equals disk', () => {
     expect(open(at).snapshot('a')).toEqual(snapshot);
   });
 
+  it.each([null, 5, 'ab', [1], [null], new Set(['a'])])('update takes pairs or an object, and not %s', (source) => {
+    const pod = open<Json>(path(), { init: { a: 1 } });
+    expect(codeOf(() => pod.update(source as never))).toBe('ERR_POD_VALUE');
+    expect([...pod]).toEqual([['a', 1]]);
+  });
+
   it('__proto__, constructor and the like are ordinary keys and ordinary names, and nobody is polluted', () => {
     const at = path();
     const pod = open<Json>(at);

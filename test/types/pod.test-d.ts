@@ -8,6 +8,7 @@ import {
   PodError,
   type PodErrorCode,
   type PodOptions,
+  ProgressTracker,
 } from '../../src/index.ts';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -170,6 +171,17 @@ const ended: 'new' | 'closed' | 'exit' | 'signal' | 'error' | 'killed' = pages.r
 pages.recovery.replayed = 0;
 const disposable: Disposable = pages;
 
+// ---- Trackers: what the record lacks is filled up, and a copy or a conversion keeps the type of the data.
+
+const tasks = ProgressTracker.open<{ depth: number }>('any.pod');
+tasks.set('a', { depth: 1 });
+tasks.update({ a: { depth: 2 } }, [['b', { _done: true }]]);
+// @ts-expect-error depth is a number
+tasks.set('a', { depth: 'deep' });
+const firstOfCopy: string | undefined = [...tasks.copyTo('other.pod').tryKeys()][0];
+const title: string | undefined = POD.open<Page>('any.pod').convertToTracker().get('a')?.title;
+const val: number | undefined = POD.open<number>('any.pod').convertToTracker().get('a')?.val;
+
 // ---- Errors.
 
 const error = new PodError('ERR_POD_VALUE', 'why', { key: 'a', at: '$.x' });
@@ -181,6 +193,9 @@ new PodError('ERR_POD_WHATEVER', 'why');
 error.code = 'ERR_POD_KEY';
 
 export const used = [
+  firstOfCopy,
+  title,
+  val,
   size,
   has,
   popped,
