@@ -45,7 +45,7 @@ export interface FileSystem {
   /** Makes creations, renames and removals in a folder durable. */
   fsyncFolder(path: string): void;
   readdir(path: string): string[];
-  /** Follows links; undefined where there is nothing. */
+  /** Follows links; undefined where there is nothing. ENOTDIR where what should be a folder on the way is a file. */
   stat(path: string): FileStat | undefined;
   /** Of an open file. */
   fstat(fd: number): FileStat;
@@ -75,10 +75,7 @@ export const nodeFileSystem: FileSystem = {
   rmdir: (path) => fs.rmdirSync(path),
   fsyncFolder,
   readdir: (path) => fs.readdirSync(path),
-  stat: (path) => {
-    const found = fs.statSync(path, { throwIfNoEntry: false });
-    return found === undefined ? undefined : toFileStat(found);
-  },
+  stat: statFile,
   fstat: (fd) => toFileStat(fs.fstatSync(fd)),
   realpath: (path) => fs.realpathSync(path),
 };
@@ -94,6 +91,16 @@ function openFile(path: string, mode: OpenMode): number {
   const fd = fs.openSync(path, O_RDWR | O_CREAT | O_EXCL, 0o600);
   fs.fchmodSync(fd, 0o600); // Whatever the umask left of it.
   return fd;
+}
+
+/** Not with `throwIfNoEntry: false`: from Node 22 on that keeps quiet about ENOTDIR, too, and a path below a file would be called missing. */
+function statFile(path: string): FileStat | undefined {
+  try {
+    return toFileStat(fs.statSync(path));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 // Windows has neither.
