@@ -11,11 +11,12 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  statSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import { WRITER_COMMAND } from '../../src/cli/torture.ts';
@@ -66,20 +67,36 @@ class Disk {
     run('mount', ['-t', this.#kind, '-o', 'loop', this.#image, this.place]);
   }
 
-  /** A `flock` that the writer had just started may live on for a moment after it. */
+  /**
+   * A `flock` that the writer had just started may live on for a moment after it. And a process that another test put into a mount
+   * namespace meanwhile has every mount, too: until it ends, the file system lives on as it was cut, and would be what is mounted next.
+   */
   async unmount(): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
+    await eventually(() => {
       try {
         run('umount', [this.place]);
-        return;
+        return true;
       } catch (error) {
-        if (attempt === 50 || !String(error).includes('busy')) throw error;
-        await sleep(100);
+        if (!String(error).includes('busy')) throw error;
+        return false;
       }
-    }
+    }, `${this.place} is busy`);
+    await eventually(() => !this.#isAttached(), `${this.#image} is still in use somewhere`);
+  }
+
+  #isAttached(): boolean {
+    return readdirSync('/sys/block').some((device) => {
+      try {
+        return readFileSync(`/sys/block/${device}/loop/backing_file`, 'utf8').trimEnd() === this.#image;
+      } catch {
+        return false; // No loop device, or nothing behind it.
+      }
+    });
   }
 
   cutPower(): void {
+    // Without this a file system that is not mounted would be cut for the one below it, which is the machine's.
+    if (statSync(this.place).dev === statSync(dirname(this.place)).dev) throw new Error(`${this.place} is not mounted`);
     const [command, args] = CUTTERS.find(([name]) => spawnSync(name, ['--version']).status === 0) ?? CUTTERS[0] ?? [];
     run(command ?? '', args?.(this.place) ?? []);
   }
@@ -88,6 +105,15 @@ class Disk {
   destroy(): void {
     spawnSync('umount', [this.place]);
     if (existsSync(join(this.place, 'pod'))) spawnSync('umount', ['-l', this.place]);
+  }
+}
+
+/** Waits for what takes at most some seconds, on a machine that is busy with other tests perhaps a minute. */
+async function eventually(isSo: () => boolean, otherwise: string): Promise<void> {
+  const deadlineMs = Date.now() + 120_000;
+  while (!isSo()) {
+    if (Date.now() > deadlineMs) throw new Error(otherwise);
+    await sleep(20);
   }
 }
 
@@ -100,14 +126,14 @@ const root = mkdtempSync(join(realpathSync(tmpdir()), 'everpod-power-'));
 const disks: Disk[] = [];
 
 /** The disk, or why there can be none here. */
-function makeDisk(name: string, make: readonly string[], megabytes: number): Disk | string {
+async function makeDisk(name: string, make: readonly string[], megabytes: number): Promise<Disk | string> {
   if (process.platform !== 'linux') return 'loop devices are of Linux';
   if (process.getuid?.() !== 0) return 'only root may mount';
   try {
     const disk = new Disk(root, name, make, megabytes);
     disks.push(disk);
     disk.cutPower();
-    run('umount', [disk.place]);
+    await disk.unmount();
     disk.mount();
     return disk;
   } catch (error) {
@@ -126,8 +152,8 @@ interface Tally {
   acknowledged: number;
 }
 
-describe.each(FILE_SYSTEMS)('the power goes under %s', (name, make, megabytes) => {
-  const disk = makeDisk(name, make, megabytes);
+describe.each(FILE_SYSTEMS)('the power goes under %s', async (name, make, megabytes) => {
+  const disk = await makeDisk(name, make, megabytes);
   if (typeof disk === 'string') {
     console.warn(`# skipped: power cuts on ${name}: ${disk}`);
     it.skip('while a process writes', () => {});
