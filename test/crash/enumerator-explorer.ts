@@ -118,6 +118,8 @@ export class Explorer {
   violation: Violation | undefined;
   readonly #setup: Setup;
   readonly #outcomes: Map<string, Outcome> = new Map();
+  /** The same for images in whose recovery no second crash was played. */
+  readonly #recovered: Map<string, string> = new Map();
   /** The last version with each text. */
   #latest: Map<string, number> = new Map();
   /** The acknowledged version when everything was looked at last. */
@@ -621,7 +623,7 @@ export class Explorer {
       this.counts.secondCrashes += seconds.length;
       for (const state of crashStates(fs, this.random, LIGHT)) seconds.push(state.image);
       for (const second of [...seconds, fs.image()]) {
-        const found = this.#openOnce(MemoryFileSystem.fromImage(second));
+        const found = this.#recoverOnce(second);
         if (found !== state) {
           return { error: `a second crash changed\n${state}\ninto\n${found}\n${dumpImage(second)}` };
         }
@@ -630,6 +632,17 @@ export class Explorer {
     } catch (error) {
       return { error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
     }
+  }
+
+  /** What recovery alone makes of an image. Most of what a second crash leaves was left by another one before. */
+  #recoverOnce(image: DiskImage): string {
+    const key = imageKey(image);
+    let state = this.#recovered.get(key);
+    if (state === undefined) {
+      state = this.#openOnce(MemoryFileSystem.fromImage(image));
+      this.#recovered.set(key, state);
+    }
+    return state;
   }
 
   /** One recovery: the state, after a look at what it left in the folder. */

@@ -2,8 +2,7 @@
 //
 // Files are real ones in a temporary folder. Nothing here plays a power cut, so fsync itself is left out, which makes a run cheap.
 import * as fs from 'node:fs';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Json } from '../../src/core/json.ts';
 import type { Key } from '../../src/core/key.ts';
@@ -13,6 +12,7 @@ import { openHandle } from '../../src/pod/open-pods.ts';
 import type { PodOptions } from '../../src/pod/options.ts';
 import { HANDLE_DOOR, PersistentOrderedDict } from '../../src/pod/pod.ts';
 import { MemoryLocks } from '../../src/testing/locks.ts';
+import { makeMemoryFolder } from '../memory-folder.ts';
 
 export type Pod = PersistentOrderedDict<Json, Key>;
 
@@ -25,7 +25,7 @@ interface Timer {
 const LOOK_MS = 3;
 
 export class World {
-  readonly root: string = mkdtempSync(join(tmpdir(), 'everpod-model-'));
+  readonly root: string = makeMemoryFolder('model');
   readonly system: System;
   readonly #pods: Set<Pod> = new Set();
   #folders: number = 0;

@@ -1,12 +1,12 @@
 // A tracker against a plain Map: any sequence of commands leaves the same tasks, counts and lists, also after kills and reopens.
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, expect, it, vi } from 'vitest';
 import type { Key } from '../../src/core/key.ts';
 import type { Durability } from '../../src/index.ts';
 import { ProgressTracker } from '../../src/tracker/tracker.ts';
+import { makeMemoryFolder } from '../memory-folder.ts';
 import { clock } from '../tracker/fast-system.ts';
 import { derivedBy, factsOf, isToDo, recount } from '../tracker/recount.ts';
 import { codeOf } from '../tracker/temporary.ts';
@@ -23,7 +23,7 @@ function sizeAsked(text: string | undefined): keyof typeof SIZES {
   return text === 'ci' || text === 'long' ? text : 'small';
 }
 
-const root = mkdtempSync(join(tmpdir(), 'everpod-tracker-model-'));
+const root = makeMemoryFolder('tracker-model');
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 type Task = Record<string, unknown>;
