@@ -90,7 +90,7 @@ const owner: TableOwner = {
 };
 
 /** The text of everything in a table, in order. */
-export function stateOf(table: Table<never, Key> | Table<Value, Key>): string {
+export function stateOf(table: Table<never, Key> | Table<number, Key> | Table<Value, Key>): string {
   let text = '';
   for (const entry of (table as Table<Value, Key>).entries()) text += `${JSON.stringify(entry.key)}\t${entry.text}\n`;
   return text;

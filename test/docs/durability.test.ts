@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ROOT, readDocument } from './blocks.ts';
 
-const TITLE = /(?:\b(?:describe|it|test)\b[^'`"\n]*|^\s*|\)\()(['`])((?:TPB?-\d+b?, )*D\d+.*?)\1/gm;
+const TITLE = /(?:\b(?:describe|it|test)\b[^'`"\n]*|^\s*|\)\()(['`])((?:TP[BT]?-\d+b?, )*D\d+.*?)\1/gm;
 const LEVELS = ['exit', 'process', 'power'];
 
 const claims = [...readDocument('docs/durability.md').matchAll(/^(?:- )?\*\*(D\d+)\.\*\*/gm)].map(
@@ -18,7 +18,7 @@ const named = new Set(sources.flatMap(claimsOfTitles));
 /** The claims that the titles in a source begin with. */
 function claimsOfTitles(source: string): string[] {
   return [...source.matchAll(TITLE)].flatMap(([, , title = '']) => {
-    const ids = /^((?:TPB?-\d+b?|D\d+)(?:, |(?=:)))+:/.exec(title)?.[0] ?? '';
+    const ids = /^((?:TP[BT]?-\d+b?|D\d+)(?:, |(?=:)))+:/.exec(title)?.[0] ?? '';
     return ids.match(/\bD\d+/g) ?? [];
   });
 }
@@ -33,9 +33,10 @@ describe('docs/durability.md', () => {
     expect([...named].filter((id) => !claims.includes(id))).toEqual([]);
   });
 
-  it('has a test for each loss in its table of levels', () => {
+  it('has a test for each cell of its table of levels', () => {
     const all = sources.join('\n');
-    const cells = LEVELS.flatMap((level) => ['process death', 'a power cut'].map((end) => `'level ${level}, ${end}: `));
+    const columns = ['when', 'process death', 'a power cut'];
+    const cells = LEVELS.flatMap((level) => columns.map((column) => `'level ${level}, ${column}: `));
     expect(cells.filter((title) => !all.includes(title))).toEqual([]);
   });
 });

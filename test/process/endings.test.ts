@@ -90,6 +90,22 @@ const ENDINGS: Record<string, Expected> = {
   'end of the loop in a hold': { survives: SAVED, code: 0, ended: 'exit', how: 'exit 0' },
   'process.exit in a hold': { survives: SAVED, code: 3, ended: 'exit', how: 'exit 3' },
   'own handler from before the pod was opened': { survives: SAVED, code: 6, ended: 'exit', how: 'exit 6' },
+  'own handler that is called once, from before the pod was opened': {
+    survives: SAVED,
+    code: 6,
+    ended: 'exit',
+    how: 'exit 6',
+  },
+  'own handler that lets the process live': {
+    survives: {
+      exit: [...NOW, ['after', { n: 1 }]],
+      process: [...NOW, ['after', { n: 1 }]],
+      power: [...NOW, ['after', { n: 1 }], ['later', { n: 1 }]],
+    },
+    signal: 'SIGKILL',
+    ended: 'killed',
+    says: 'alive',
+  },
   SIGKILL: { survives: KILLED_IN_TURN, signal: 'SIGKILL', ended: 'killed' },
   'SIGTERM, then close in the same turn': { survives: SAVED, signal: 'SIGTERM', ended: 'closed' },
   'SIGTERM, then close and open again in the same turn': {
@@ -202,6 +218,32 @@ describe.concurrent('D10, D12, D13, D15, D16, D17, D18, D23, TP-080, TP-081, TP-
     const finished = await bench.run('ending', [folder, level, 'heap exhaustion'], { nodeFlags });
     checkEnding(finished, folder, level, { survives: KILLED_IN_TURN, signal: 'SIGABRT', ended: 'killed' });
     expect(finished.stderr).toMatch(/out of memory/);
+  });
+});
+
+describe.concurrent('D17: a signal from outside', () => {
+  const others = ['SIGALRM', 'SIGVTALRM', 'SIGXCPU', 'SIGPWR', 'SIGSTKFLT', 'SIGUSR2', 'SIGQUIT'] as const;
+
+  it.each(others)('saves everything and is what the process dies of: %s', async (signal) => {
+    const folder = bench.newPath();
+    const child = bench.start('ending', [folder, 'exit', 'wait']);
+    await child.said('now');
+    child.process.kill(signal);
+    const { stderr, ...finished } = await child.finished;
+    expect(stderr).toBe('');
+    expect(finished).toMatchObject({ code: null, signal });
+    expect(reopen(folder)).toMatchObject({ entries: NOW, ended: 'signal', how: signal });
+  });
+
+  it.each([
+    { signal: 'SIGINT', status: 130 },
+    { signal: 'SIGTERM', status: 143 },
+  ])('is the status that a shell sees: $signal, $status', async ({ signal, status }) => {
+    const folder = bench.newPath();
+    const through = ['sh', '-c', '"$@"; echo "status $?"', 'sh'];
+    const { lines } = await bench.run('ending', [folder, 'process', signal], { through });
+    expect(lines.at(-1)).toBe(`status ${status}`);
+    expect(reopen(folder)).toMatchObject({ entries: NOW, ended: 'signal', how: signal });
   });
 });
 

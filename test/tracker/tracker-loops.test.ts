@@ -381,6 +381,22 @@ describe.each(tries)('%s', (name) => {
     },
   );
 
+  it.each<[Durability, number]>([
+    ['process', 0],
+    ['power', 1],
+  ])('D14: at level %s so many fsyncs are made before each task is handed out: %i', (durability, fsyncs) => {
+    const tracker = openWith('a b', { durability });
+    tracker.sync();
+    const fdatasync = vi.spyOn(fastSystem.fs, 'fdatasync');
+    try {
+      let handedOut = 0;
+      for (const _ of run(name, tracker)) expect(fdatasync).toHaveBeenCalledTimes(fsyncs * ++handedOut);
+      expect(handedOut).toBe(2);
+    } finally {
+      fdatasync.mockRestore();
+    }
+  });
+
   it('D1, D14: what was changed before the claim is in the folder with it', () => {
     const tracker = openWith('a b');
     for (const key of run(name, tracker)) {
@@ -397,7 +413,7 @@ describe('shouldTry', () => {
     ['exit', 0],
     ['process', 1],
     ['power', 1],
-  ])('at level %s has the claim in the folder when it returns: %i', (durability, counted) => {
+  ])('D14: at level %s has the claim in the folder when it returns: %i', (durability, counted) => {
     const tracker = openWith('a', { durability });
     tracker.sync();
     expect(tracker.shouldTry('a')).toBe(true);

@@ -18,6 +18,8 @@ const early: Record<string, () => void> = {
   'early throwing signal-exit handler': throwAtExit,
   'early vetoing signal-exit handler': veto,
   'own handler from before the pod was opened': () => void process.on('SIGTERM', () => process.exit(6)),
+  'own handler that is called once, from before the pod was opened': () =>
+    void process.once('SIGTERM', () => process.exit(6)),
 };
 early[ending]?.();
 
@@ -63,6 +65,7 @@ const endings: Record<string, Ending> = {
     process.exit(3);
   },
   'own handler from before the pod was opened': () => signalSelf('SIGTERM'),
+  'own handler that is called once, from before the pod was opened': () => signalSelf('SIGTERM'),
   SIGKILL: () => signalSelf('SIGKILL'),
   'SIGTERM, then close in the same turn': () => {
     signalSelf('SIGTERM');
@@ -127,6 +130,17 @@ const endings: Record<string, Ending> = {
   'own handler that never exits': () => {
     process.on('SIGTERM', () => {
       say('heard');
+      process.kill(process.pid, 'SIGKILL');
+    });
+    signalSelf('SIGTERM');
+  },
+  'own handler that lets the process live': () => {
+    process.on('SIGTERM', () => {
+      say('alive');
+      pod.syncAt = 1;
+      pod.set('after', { n: 1 });
+      pod.syncAt = 1_000_000;
+      pod.set('later', { n: 1 });
       process.kill(process.pid, 'SIGKILL');
     });
     signalSelf('SIGTERM');
