@@ -62,10 +62,15 @@ function repair({ path, json }: CommandOptions, { out }: Output): number {
   PersistentOrderedDict.open(place).close();
   if (json) out(`${JSON.stringify(report)}\n`);
   else {
-    out(`${path}: kept ${report.entries} entries; ${report.lostLines} lines could not be read.\n`);
+    out(`${path}: kept ${report.entries} entries; ${lost(report.lostLines)}.\n`);
     out(`The files as they were are in ${path}/quarantine (${report.quarantined.length} files).\n`);
   }
   return 0;
+}
+
+function lost(lines: number): string {
+  if (lines === 0) return 'every line that is still there could be read';
+  return lines === 1 ? '1 line could not be read' : `${lines} lines could not be read`;
 }
 
 function exportEntries({ path, json, tastypy }: CommandOptions, { out }: Output): number {

@@ -56,8 +56,11 @@ export interface PodOptions<V, K extends Key> {
   isolated?: boolean | undefined;
 }
 
+/** Entries in one shard, unless something else is said or on disk. */
 export const DEFAULT_FILE_SIZE = 1000;
+/** Dirty keys that make a sync point. */
 export const DEFAULT_SYNC_AT = 1000;
+/** Milliseconds from a change to a sync point. */
 export const DEFAULT_SYNC_EVERY = 1000;
 
 const optionsSchema = z.strictObject({
@@ -80,7 +83,8 @@ const optionsSchema = z.strictObject({
   maxTries: wholeNumber(0, Number.MAX_SAFE_INTEGER).optional(),
 });
 
-function wholeNumber(min: number, max: number): z.ZodNumber {
+/** A check for a whole number that says what it should have been. */
+export function wholeNumber(min: number, max: number): z.ZodNumber {
   const message = `must be a whole number from ${min} to ${max}`;
   return z.number(message).int(message).min(min, message).max(max, message);
 }
@@ -91,7 +95,12 @@ function wholeNumber(min: number, max: number): z.ZodNumber {
  * @throws {PodError} `ERR_POD_OPTIONS` naming the option
  */
 export function checkOptions(path: string, options: object): void {
-  const result = optionsSchema.safeParse(options);
+  checkWith(optionsSchema, path, options);
+}
+
+/** As `checkOptions`, with a schema. */
+export function checkWith(schema: z.ZodType, path: string, options: object): void {
+  const result = schema.safeParse(options);
   if (result.success) return;
   const issue = result.error.issues[0];
   const option = issue?.code === 'unrecognized_keys' ? issue.keys[0] : String(issue?.path[0] ?? 'options');

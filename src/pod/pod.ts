@@ -208,18 +208,22 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
 
   // ---- All entries. Iteration is live, as that of `Map`: what is appended meanwhile is visited, what is deleted is not.
 
+  /** Keys, in order. */
   *keys(): IterableIterator<K> {
     for (const entry of this.#entries()) yield entry.key;
   }
 
+  /** Values, in order; objects and arrays as views. */
   *values(): IterableIterator<V> {
     for (const entry of this.#entries()) yield entry.value;
   }
 
+  /** Pairs of key and value, in order; objects and arrays as views. */
   *entries(): IterableIterator<[K, V]> {
     for (const entry of this.#entries()) yield [entry.key, entry.value];
   }
 
+  /** As `entries`. */
   [Symbol.iterator](): IterableIterator<[K, V]> {
     return this.entries();
   }
@@ -375,6 +379,7 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
     releaseHandle(this.#engine);
   }
 
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -8,9 +8,10 @@ import { copyJson, setOwn } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
 import type { PodEngine } from '../pod/engine.ts';
 import { openHandle } from '../pod/open-pods.ts';
-import { type Entries, optionsError, type PodOptions, pairs, type StandardSchema } from '../pod/options.ts';
+import { type Entries, optionsError, type PodOptions, pairs } from '../pod/options.ts';
 import { applyInit, HANDLE_DOOR } from '../pod/pod.ts';
 import { CountedPod } from './counts.ts';
+import { checkLoopOptions, type GateOptions, type LoopOptions, type TrackerOptions } from './options.ts';
 import { LISTED_KEYS_MAX, type ResumeReport, whyNothingLeft } from './resume.ts';
 import { taskSchema } from './schema.ts';
 import type { SlotSet } from './slot-set.ts';
@@ -28,31 +29,6 @@ import {
   toTaskError,
 } from './task.ts';
 import { TaskIndex } from './task-index.ts';
-
-/** How a tracker is opened: as a pod, and with a limit of tries. */
-export interface TrackerOptions<T extends object, K extends Key>
-  extends Omit<PodOptions<Task<T>, K>, 'init' | 'schema'> {
-  /** How often a task is handed out at most; 0 means no limit. Kept on disk; default: as on disk, else 0. */
-  maxTries?: number | undefined;
-  /** Merged in with `update()` after loading. */
-  init?: Entries<Partial<Task<T>>, K> | undefined;
-  /** Checks the user's part of each task, without `_tries`, `_done`, `_aborted` and `_error`. */
-  schema?: StandardSchema<T> | undefined;
-}
-
-/** Which tasks count as to do. */
-export interface GateOptions {
-  /** Aborted tasks too. Default false. */
-  allowAborted?: boolean | undefined;
-}
-
-/** Which tasks are handed out, and for how long. */
-export interface LoopOptions extends GateOptions {
-  /** End after this many. */
-  limit?: number | undefined;
-  /** End when it is aborted. */
-  signal?: AbortSignal | undefined;
-}
 
 /**
  * A pod of tasks. Each value holds the user's data and `_tries`, `_done`, `_aborted`, and `_error` once a try failed. Counters and the
@@ -272,6 +248,7 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     return triesNow(this.#require(key, false));
   }
 
+  /** Counts one try more, without handing the task out. */
   incrementTries(key: K): void {
     this.#setTries(key, (tries) => tries + 1);
   }
@@ -281,6 +258,7 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     this.#setTries(key, (tries) => Math.max(0, tries - 1));
   }
 
+  /** Takes all tries back, so that a task whose tries were used up is to do again. */
   resetTries(key: K): void {
     this.#setTries(key, () => 0);
   }
@@ -317,15 +295,21 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
 
   // ---- Loops. All are live and in order: what the loop itself adds is visited. A task is visited once in a pass.
 
-  /** Keys of what is to do when they are reached. */
+  /**
+   * Keys of what is to do when they are reached.
+   *
+   * @throws {PodError} `ERR_POD_OPTIONS`, `ERR_POD_CLOSED`, with the first step
+   */
   *todoKeys(options?: LoopOptions): IterableIterator<K> {
     for (const entry of this.#todo(options)) yield entry.key;
   }
 
+  /** As `todoKeys`, with each task as a view. */
   *todoItems(options?: LoopOptions): IterableIterator<[K, Task<T>]> {
     for (const entry of this.#todo(options)) yield [entry.key, entry.value];
   }
 
+  /** As `todoKeys`, only the tasks, as views. */
   *todoValues(options?: LoopOptions): IterableIterator<Task<T>> {
     for (const entry of this.#todo(options)) yield entry.value;
   }
@@ -338,7 +322,8 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
    * Where several tasks are worked on at once, let one pass end and all its tasks come back before the next begins: a second iterator hands
    * out whatever is not done, also what is still under way.
    *
-   * @throws {PodError} `ERR_POD_READONLY`, `ERR_POD_CLOSED`; `ERR_POD_DISK` where the claim could not be appended
+   * @throws {PodError} with the first step `ERR_POD_READONLY`, `ERR_POD_CLOSED`, `ERR_POD_OPTIONS`; with any, `ERR_POD_DISK` where the
+   * claim could not be appended
    *
    * @example
    * for (const url of tasks.tryKeys({ limit: 100 })) await work(url);
@@ -347,34 +332,42 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     for (const entry of this.#tries(options)) yield entry.key;
   }
 
+  /** As `tryKeys`, with each task as a view. */
   *tryItems(options?: LoopOptions): IterableIterator<[K, Task<T>]> {
     for (const entry of this.#tries(options)) yield [entry.key, entry.value];
   }
 
+  /** As `tryKeys`, only the tasks, as views. */
   *tryValues(options?: LoopOptions): IterableIterator<Task<T>> {
     for (const entry of this.#tries(options)) yield entry.value;
   }
 
+  /** Keys of the tasks that are aborted, in order. */
   *abortedKeys(): IterableIterator<K> {
     for (const entry of this.#members(this.#index.aborted)) yield entry.key;
   }
 
+  /** As `abortedKeys`, with each task as a view. */
   *abortedItems(): IterableIterator<[K, Task<T>]> {
     for (const entry of this.#members(this.#index.aborted)) yield [entry.key, entry.value];
   }
 
+  /** As `abortedKeys`, only the tasks, as views. */
   *abortedValues(): IterableIterator<Task<T>> {
     for (const entry of this.#members(this.#index.aborted)) yield entry.value;
   }
 
+  /** Keys of the tasks that are done, in order. */
   *doneKeys(): IterableIterator<K> {
     for (const entry of this.#members(this.#index.done)) yield entry.key;
   }
 
+  /** As `doneKeys`, with each task as a view. */
   *doneItems(): IterableIterator<[K, Task<T>]> {
     for (const entry of this.#members(this.#index.done)) yield [entry.key, entry.value];
   }
 
+  /** As `doneKeys`, only the tasks, as views. */
   *doneValues(): IterableIterator<Task<T>> {
     for (const entry of this.#members(this.#index.done)) yield entry.value;
   }
@@ -384,6 +377,7 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     for (const entry of this.#members(this.#index.failed)) yield entry.key;
   }
 
+  /** As `failedKeys`, with each task as a view. */
   *failedItems(): IterableIterator<[K, Task<T>]> {
     for (const entry of this.#members(this.#index.failed)) yield [entry.key, entry.value];
   }
@@ -482,12 +476,10 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     this.#engine.appendNow();
   }
 
-  *#todo({
-    allowAborted = false,
-    limit = Number.POSITIVE_INFINITY,
-    signal,
-  }: LoopOptions = {}): Generator<Entry<Task<T>, K>, void, undefined> {
+  *#todo(options: LoopOptions = {}): Generator<Entry<Task<T>, K>, void, undefined> {
     this.#engine.requireOpen();
+    checkLoopOptions(this.path, options);
+    const { allowAborted = false, limit = Number.POSITIVE_INFINITY, signal } = options;
     const cursor = this.#engine.table.cursor((slot) => this.#index.nextTodo(slot, allowAborted));
     for (let count = 0; count < limit && signal?.aborted !== true; count++) {
       const entry = cursor.next();

@@ -388,7 +388,7 @@ describe('repair', () => {
     edit(path, '0.json', (text) => text.replace('"k1"\t', ''));
     const { code, out } = everpod('repair', path);
     expect(code).toBe(0);
-    expect(out).toContain('kept 7 entries; 1 lines could not be read');
+    expect(out).toContain('kept 7 entries; 1 line could not be read');
     expect(out).toContain(`${path}/quarantine`);
   });
 

@@ -4,10 +4,11 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Entry } from '../../src/core/entry.ts';
 import { Table } from '../../src/core/table.ts';
 import type { Durability } from '../../src/index.ts';
+import type { LoopOptions, TrackerOptions } from '../../src/tracker/options.ts';
 import { SlotSet } from '../../src/tracker/slot-set.ts';
-import { type LoopOptions, ProgressTracker, type TrackerOptions } from '../../src/tracker/tracker.ts';
+import { ProgressTracker } from '../../src/tracker/tracker.ts';
 import { fastSystem } from './fast-system.ts';
-import { codeOf, useTemporary } from './temporary.ts';
+import { codeOf, errorOf, useTemporary } from './temporary.ts';
 
 vi.mock('../../src/disk/system.ts', async () => ({ nodeSystem: (await import('./fast-system.ts')).fastSystem }));
 
@@ -421,6 +422,31 @@ describe('shouldTry', () => {
     tracker.sync();
     expect(tracker.shouldTryAdd('b')).toBe(true);
     expect(open({}, temporary.copy(tracker.path)).has('b')).toBe(counted === 1);
+  });
+});
+
+describe.each(allLoops)('%s', (name) => {
+  it.each<[option: string, options: object | null]>([
+    ['limit', { limit: -1 }],
+    ['limit', { limit: 1.5 }],
+    ['limit', { limit: Number.NaN }],
+    ['limit', { limit: '1' }],
+    ['signal', { signal: 'now' }],
+    ['allowAborted', { allowAborted: 'yes' }],
+    ['max', { max: 3 }],
+    ['options', null],
+  ])('refuses a wrong option before it hands anything out: %s: %o', (option, options) => {
+    const tracker = openWith('a');
+    const loop = run(name, tracker, options as LoopOptions)[Symbol.iterator]();
+    const error = errorOf(() => loop.next());
+    expect([error.code, error.info]).toEqual(['ERR_POD_OPTIONS', { option }]);
+    expect(tracker.tries('a')).toBe(0);
+  });
+
+  it('takes a limit of 0 and of Infinity', () => {
+    const tracker = openWith('a b');
+    expect([...run(name, tracker, { limit: 0 })]).toEqual([]);
+    expect([...run(name, tracker, { limit: Number.POSITIVE_INFINITY })]).toEqual(['a', 'b']);
   });
 });
 

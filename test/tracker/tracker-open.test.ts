@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { Json } from '../../src/core/json.ts';
 import { acceptEdits } from '../../src/disk/repair.ts';
 import { POD, PodError, ProgressTracker, Tracker } from '../../src/index.ts';
-import type { TrackerOptions } from '../../src/tracker/tracker.ts';
+import type { TrackerOptions } from '../../src/tracker/options.ts';
 import { fastSystem } from './fast-system.ts';
 import { derivedBy, recount } from './recount.ts';
 import { codeOf, errorOf, useTemporary } from './temporary.ts';

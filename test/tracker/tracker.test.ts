@@ -2,7 +2,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { Key } from '../../src/core/key.ts';
 import { POD } from '../../src/index.ts';
-import { ProgressTracker, type TrackerOptions } from '../../src/tracker/tracker.ts';
+import type { TrackerOptions } from '../../src/tracker/options.ts';
+import { ProgressTracker } from '../../src/tracker/tracker.ts';
 import { clock } from './fast-system.ts';
 import { codeOf, errorOf, useTemporary } from './temporary.ts';
 
