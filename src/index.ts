@@ -18,7 +18,8 @@ export {
   type StandardSchema,
 } from './pod/options.ts';
 export { PersistentOrderedDict, PersistentOrderedDict as POD } from './pod/pod.ts';
-export type { GateOptions, LoopOptions, TrackerOptions } from './tracker/options.ts';
+export type { ErrorClass } from './tracker/error-classes.ts';
+export type { GateOptions, LoopOptions, RetryOptions, TrackerOptions } from './tracker/options.ts';
 export type { ResumeReport } from './tracker/resume.ts';
 export type { TrackerStats } from './tracker/stats.ts';
 export { NEW_TASK, type Task, type TaskError, type TaskRecord } from './tracker/task.ts';

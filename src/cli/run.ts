@@ -3,79 +3,83 @@
  *
  * Exit codes: 0 all is well, 1 the answer is no (damage found, nothing to accept), 2 the command could not be carried out.
  */
-import { parseArgs } from 'node:util';
+import { CommanderError, Command as CommandLine } from 'commander';
 import { PodError } from '../core/errors.ts';
-import { COMMANDS, type Output } from './commands.ts';
+import type { Command, Output } from './command.ts';
+import { LOOKING } from './look.ts';
+import { MENDING } from './mend.ts';
+import { STEERING } from './steer.ts';
 
-const HELP = `Usage: everpod COMMAND PATH [options]
-
-Commands:
-  verify PATH                 read everything and check it
-  accept PATH                 take over what was edited in the shard files by hand
-  repair PATH                 salvage every line that can be read; the rest goes into PATH/quarantine
-  export PATH                 write every entry to standard output, one JSON array [key, value] a line
-  export PATH --tastypy DIR   write the folder DIR in the format of tastypy
-  torture PATH                find out whether pods survive kill -9 here: write in child processes, kill them at random
-                              moments, compare what is left; PATH must be missing or empty, and is kept if anything is wrong
-
-Options:
-  --json                      answer in JSON
-  --minutes N                 how long torture goes on (1)
-  --seed N                    repeat what a torture with this seed wrote
-  --help                      this text
-
-Example:
-  everpod verify crawl.pod
-`;
+const HELP_WIDTH = 100;
 
 /** Runs one command line. Returns the exit code; a promise of it where the command takes its time. */
 export function run(args: readonly string[], output: Output): number | Promise<number> {
+  let code: number | Promise<number> = 0;
+  const line = commandLine(output, (command, path, words, options) => {
+    const given = { path, words, json: options.json === true, options };
+    code = command.run(given, output);
+  });
   try {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        json: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-        tastypy: { type: 'string' },
-        minutes: { type: 'string' },
-        seed: { type: 'string' },
-      },
-    });
-    const [name, path, ...rest] = positionals;
-    if (values.help === true || name === undefined) {
-      output.out(HELP);
-      return values.help === true ? 0 : 2;
-    }
-    const command = COMMANDS.get(name);
-    if (command === undefined || path === undefined || rest.length > 0) {
-      const why = command === undefined ? `there is no command ${name}` : 'it takes one path';
-      output.err(`everpod: ${why}\n\n${HELP}`);
-      return 2;
-    }
-    const { json = false, tastypy, minutes, seed } = values;
-    if (tastypy !== undefined && name !== 'export') {
-      output.err(`everpod: --tastypy is an option of export\n\n${HELP}`);
-      return 2;
-    }
-    const code = command({ path, json, tastypy, minutes, seed }, output);
-    return typeof code === 'number' ? code : code.catch((error: unknown) => explain(error, output, json));
+    line.parse([...args], { from: 'user' });
+    return typeof code === 'number'
+      ? code
+      : (code as Promise<number>).catch((error: unknown) => explain(error, output, args));
   } catch (error) {
-    return explain(error, output, args.includes('--json'));
+    return explain(error, output, args);
   }
 }
 
+type Carrier = (command: Command, path: string, words: readonly string[], options: Given['options']) => void;
+type Given = Parameters<Command['run']>[0];
+
+function commandLine(output: Output, carryOut: Carrier): CommandLine {
+  const program = new CommandLine('everpod');
+  configure(program, output);
+  program
+    .description('Looks at, steers and mends the folders of everpod. Looking disturbs no program that is at work.')
+    .usage('COMMAND PATH [options]')
+    .helpCommand(false)
+    .addHelpText('after', '\nExit codes: 0 all is well, 1 the answer is no, 2 it could not be carried out.');
+  for (const command of [...LOOKING, ...STEERING, ...MENDING]) {
+    const { name, words, summary, options = [], examples, isHidden = false } = command;
+    const sub = program.command(name, { hidden: isHidden });
+    configure(sub, output);
+    sub.summary(summary.replace(/;.*/s, '')).description(summary).argument('<path>', 'the folder');
+    if (words !== undefined) sub.argument(words, 'as ls prints it: a text as it is, a number or a list as JSON');
+    for (const [flags, what] of options) sub.option(flags, what);
+    sub.option('--json', 'answer in JSON');
+    sub.addHelpText('after', `\nExamples:\n${examples.map((example) => `  everpod ${example}\n`).join('')}`);
+    sub.action((path: string, ...rest: unknown[]) => {
+      const given = words === undefined ? [] : (rest[0] as string | string[]);
+      carryOut(command, path, typeof given === 'string' ? [given] : given, sub.opts());
+    });
+  }
+  return program;
+}
+
+function configure(line: CommandLine, { out, err }: Output): void {
+  line
+    .exitOverride()
+    .showHelpAfterError()
+    .allowExcessArguments(false)
+    .helpOption('-h, --help', 'this text')
+    .configureHelp({ helpWidth: HELP_WIDTH })
+    .configureOutput({
+      writeOut: out,
+      writeErr: err,
+      outputError: (text, write) => write(text.replace(/^error:/, 'everpod:')),
+    });
+}
+
 /** Says what went wrong. Returns the exit code; what is no error of ours or of the command line is thrown on. */
-function explain(error: unknown, output: Output, json: boolean): number {
+function explain(error: unknown, output: Output, args: readonly string[]): number {
   if (error instanceof PodError) {
     const { code, message, path, file, line } = error;
-    if (json) output.out(`${JSON.stringify({ error: { code, message, path, file, line } })}\n`);
+    if (args.includes('--json')) output.out(`${JSON.stringify({ error: { code, message, path, file, line } })}\n`);
     output.err(`everpod: ${error.code}: ${error.message}\n`);
     return error.code === 'ERR_POD_CORRUPT' ? 1 : 2;
   }
-  if (error instanceof TypeError && 'code' in error) {
-    output.err(`everpod: ${error.message}\n\n${HELP}`);
-    return 2;
-  }
+  // It has said what is wrong, or the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   throw error;
 }

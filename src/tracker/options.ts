@@ -31,6 +31,37 @@ export interface LoopOptions extends GateOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Which failed tasks are put back; all that is given must fit. */
+export interface RetryOptions<K extends Key = Key> extends GateOptions {
+  /** Only these; one that has not failed is left as it is. */
+  keys?: Iterable<K> | undefined;
+  /** Only those whose error is of this class; see `errorClasses()`. */
+  class?: string | undefined;
+  /** Only those that failed at this time or later; a text is ISO 8601. */
+  since?: Date | string | undefined;
+}
+
+const retrySchema = z.strictObject({
+  keys: z
+    .custom<object>((value) => typeof value === 'object' && value !== null && Symbol.iterator in value, 'must be keys')
+    .optional(),
+  allowAborted: z.boolean('must be true or false').optional(),
+  class: z.string('must be the id of a class of errors').optional(),
+  since: z
+    .union([z.date(), z.string()], 'must be a Date or a time in ISO 8601')
+    .refine((time) => !Number.isNaN(new Date(time).getTime()), 'must be a Date or a time in ISO 8601')
+    .optional(),
+});
+
+/**
+ * Checks the options of `retry` as a caller gave them.
+ *
+ * @throws {PodError} `ERR_POD_OPTIONS` naming the option
+ */
+export function checkRetryOptions(path: string, options: object): void {
+  checkWith(retrySchema, path, options);
+}
+
 const loopSchema = z.strictObject({
   allowAborted: z.boolean('must be true or false').optional(),
   limit: z

@@ -10,17 +10,25 @@ import type { PodEngine } from '../pod/engine.ts';
 import { openHandle } from '../pod/open-pods.ts';
 import { type Entries, optionsError, type PodOptions, pairs } from '../pod/options.ts';
 import { applyInit, HANDLE_DOOR } from '../pod/pod.ts';
-import { CountedPod } from './counts.ts';
-import { checkLoopOptions, type GateOptions, type LoopOptions, type TrackerOptions } from './options.ts';
+import { type ErrorClass, ErrorClasses, errorClassOf, errorOf } from './error-classes.ts';
+import { ListedPod } from './lists.ts';
+import {
+  checkLoopOptions,
+  checkRetryOptions,
+  type GateOptions,
+  type LoopOptions,
+  type RetryOptions,
+  type TrackerOptions,
+} from './options.ts';
 import { LISTED_KEYS_MAX, type ResumeReport, whyNothingLeft } from './resume.ts';
 import { taskSchema } from './schema.ts';
-import type { SlotSet } from './slot-set.ts';
 import { estimate, RateMeter, type TrackerStats } from './stats.ts';
 import {
   ABORTED,
   asObject,
   DONE,
   exactTries,
+  FAILED,
   isTodo,
   NEW_TASK,
   type Task,
@@ -51,7 +59,7 @@ import { TaskIndex } from './task-index.ts';
  * tasks.close();
  */
 // biome-ignore lint/complexity/noBannedTypes: {} is "no data of one's own", which is what a plain crawl has.
-export class ProgressTracker<T extends object = {}, K extends Key = string> extends CountedPod<Task<T>, K> {
+export class ProgressTracker<T extends object = {}, K extends Key = string> extends ListedPod<Task<T>, K> {
   readonly #engine: PodEngine<Task<T>, K>;
   readonly #index: TaskIndex<Task<T>, K>;
   readonly #rates: RateMeter;
@@ -263,6 +271,62 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     this.#setTries(key, () => 0);
   }
 
+  /**
+   * Puts failed tasks back: those with an `_error`, and those that used up their tries without one. Their tries count from 0 again and the
+   * error is dropped, so the next `tryKeys()` hands them out. What is done stays done.
+   *
+   * @returns how many were put back
+   * @throws {PodError} `ERR_POD_OPTIONS`, `ERR_POD_READONLY`, `ERR_POD_CLOSED`; `ERR_POD_UNKNOWN_KEY` for one of `keys`
+   *
+   * @example
+   * for (const { id, count, message } of tasks.errorClasses()) console.log(id, count, message);
+   * tasks.retry({ class: 'E3f2a91' }); // the proxy is up again
+   */
+  retry(options: RetryOptions<K> = {}): number {
+    this.#engine.requireWritable();
+    checkRetryOptions(this.path, options);
+    const { allowAborted = false, class: wanted, since, keys } = options;
+    const sinceAt = since === undefined ? undefined : new Date(since).toISOString();
+    let count = 0;
+    for (const entry of this.#stuck(keys)) {
+      if ((entry.state & ABORTED) !== 0 && !allowAborted) continue;
+      const error = errorOf(entry.peek());
+      if (wanted !== undefined && (error === undefined || errorClassOf(error) !== wanted)) continue;
+      if (sinceAt !== undefined && (error === undefined || error.at < sinceAt)) continue;
+      this.#change(entry, (task) => {
+        task._tries = 0;
+        task._aborted = false;
+        delete task._error;
+      });
+      count++;
+    }
+    return count;
+  }
+
+  /** The errors of failed tasks, those that are alike as one, the most frequent first. Reads the value of every failed task. */
+  errorClasses(): ErrorClass<K>[] {
+    const classes = new ErrorClasses<K>();
+    for (const entry of this.members(this.#index.failed)) {
+      const error = errorOf(entry.peek());
+      if (error !== undefined) classes.add(entry.key, error, !isTodo(entry.state, this.maxTries, false));
+    }
+    return classes.list();
+  }
+
+  /** Failed tasks, then those that used up their tries and have no error: the process died each time, or nobody said how it went. */
+  *#stuck(keys?: Iterable<K>): Generator<Entry<Task<T>, K>, void, undefined> {
+    const isStuck = ({ state }: Entry<Task<T>, K>): boolean =>
+      (state & FAILED) !== 0 || ((state & DONE) === 0 && !isTodo(state, this.maxTries, true));
+    if (keys !== undefined) {
+      // All of them are looked for first, so that an unknown one leaves nothing half done.
+      const entries = [...keys].map((key) => this.#require(key));
+      yield* entries.filter(isStuck);
+      return;
+    }
+    yield* this.members(this.#index.failed);
+    for (const entry of this.members(this.#index.unfinished)) if (isStuck(entry)) yield entry;
+  }
+
   // ---- Gates.
 
   /**
@@ -342,47 +406,7 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     for (const entry of this.#tries(options)) yield entry.value;
   }
 
-  /** Keys of the tasks that are aborted, in order. */
-  *abortedKeys(): IterableIterator<K> {
-    for (const entry of this.#members(this.#index.aborted)) yield entry.key;
-  }
-
-  /** As `abortedKeys`, with each task as a view. */
-  *abortedItems(): IterableIterator<[K, Task<T>]> {
-    for (const entry of this.#members(this.#index.aborted)) yield [entry.key, entry.value];
-  }
-
-  /** As `abortedKeys`, only the tasks, as views. */
-  *abortedValues(): IterableIterator<Task<T>> {
-    for (const entry of this.#members(this.#index.aborted)) yield entry.value;
-  }
-
-  /** Keys of the tasks that are done, in order. */
-  *doneKeys(): IterableIterator<K> {
-    for (const entry of this.#members(this.#index.done)) yield entry.key;
-  }
-
-  /** As `doneKeys`, with each task as a view. */
-  *doneItems(): IterableIterator<[K, Task<T>]> {
-    for (const entry of this.#members(this.#index.done)) yield [entry.key, entry.value];
-  }
-
-  /** As `doneKeys`, only the tasks, as views. */
-  *doneValues(): IterableIterator<Task<T>> {
-    for (const entry of this.#members(this.#index.done)) yield entry.value;
-  }
-
-  /** Tasks that are not done and have an `_error`: failed ones, and those aborted with a reason. */
-  *failedKeys(): IterableIterator<K> {
-    for (const entry of this.#members(this.#index.failed)) yield entry.key;
-  }
-
-  /** As `failedKeys`, with each task as a view. */
-  *failedItems(): IterableIterator<[K, Task<T>]> {
-    for (const entry of this.#members(this.#index.failed)) yield [entry.key, entry.value];
-  }
-
-  // ---- Counts; more of them in the class below this one.
+  // ---- Counts; more of them, and lists, in the classes below this one.
 
   /** All counts, the rates of this run, and how much longer it takes. */
   stats(): TrackerStats {
@@ -497,15 +521,6 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     }
   }
 
-  *#members(set: SlotSet): Generator<Entry<Task<T>, K>, void, undefined> {
-    this.#engine.requireOpen();
-    const cursor = this.#engine.table.cursor((slot) => set.next(slot));
-    for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
-      yield entry;
-      this.#engine.requireOpen();
-    }
-  }
-
   #now(): string {
     return new Date(this.#engine.clock.now()).toISOString();
   }
@@ -522,7 +537,7 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
       exhausted: index.exhausted,
     };
     const unfinishedKeys: K[] = [];
-    for (const entry of this.#members(index.unfinished)) {
+    for (const entry of this.members(index.unfinished)) {
       if (unfinishedKeys.length === LISTED_KEYS_MAX) break;
       unfinishedKeys.push(entry.key);
     }

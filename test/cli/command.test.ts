@@ -21,14 +21,17 @@ describe.concurrent('everpod, as a process', () => {
   it('says how it is used', async () => {
     const help = await everpodChild('--help');
     expect([help.code, help.err]).toEqual([0, '']);
-    for (const word of ['verify', 'accept', 'repair', 'export', '--tastypy', '--json'])
-      expect(help.out).toContain(word);
+    for (const word of ['verify', 'accept', 'repair', 'export', 'stats', 'retry']) expect(help.out).toContain(word);
+    expect(help.out).not.toContain('torture-writer');
+    const ofOne = await everpodChild('export', '--help');
+    expect([ofOne.code, ofOne.err]).toEqual([0, '']);
+    for (const word of ['--tastypy', '--json', 'Examples:']) expect(ofOne.out).toContain(word);
   });
 
   it('is refused with exit code 2 where it is used wrongly', async () => {
     const wrong = await everpodChild('mend', 'a.pod');
     expect([wrong.code, wrong.out]).toEqual([2, '']);
-    expect(wrong.err).toContain('there is no command mend');
+    expect(wrong.err).toContain("unknown command 'mend'");
     expect(wrong.err).toContain('Usage:');
   });
 

@@ -128,7 +128,7 @@ describe('usage', () => {
     (...args) => {
       const { code, out, err } = everpod(...args);
       expect([code, err]).toEqual([0, '']);
-      expect(out).toMatch(/^Usage: everpod COMMAND PATH/);
+      expect(out).toMatch(args[0] === 'verify' ? /^Usage: everpod verify .*<path>/ : /^Usage: everpod COMMAND PATH/);
     },
   );
 

@@ -1,9 +1,11 @@
 // Holds the README to what it says: its code compiles and runs, its commands work, and nothing public is missing.
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { run } from '../../src/cli/run.ts';
+import { LOOKING } from '../../src/cli/look.ts';
+import { MENDING } from '../../src/cli/mend.ts';
+import { STEERING } from '../../src/cli/steer.ts';
 import { POD, ProgressTracker } from '../../src/index.ts';
-import { type Block, blocksOf, isRun, ROOT, readDocument, Workshop } from './blocks.ts';
+import { blocksOf, isRun, ROOT, readDocument, Workshop } from './blocks.ts';
 
 const readme = readDocument('README.md');
 const blocks = blocksOf('README.md');
@@ -83,14 +85,20 @@ describe('the README names', () => {
     expect(missing).toEqual([]);
   });
 
-  it('the commands as the command line knows them', () => {
-    let help = '';
-    void run(['--help'], { out: (text) => (help += text), err: () => {} });
-    const block = blocks.find(({ heading }) => heading === 'The command') as Block;
-    const inReadme = block.text.trimEnd().split('\n');
-    const inHelp = (/^Commands:\n([\s\S]*?)\n\n/m.exec(help)?.[1] ?? '').split('\n');
-    expect(inReadme.map((line) => line.replace(/^everpod /, '').trim())).toEqual(inHelp.map((line) => line.trim()));
-    for (const [option] of help.matchAll(/--(?!help)\w+/g)) expect(readme).toContain(option);
+  it('the commands as the command line knows them, and their options', () => {
+    const section = readme.slice(readme.indexOf('## The command'), readme.indexOf('## More'));
+    const inReadme = [...section.matchAll(/^\| `(\w+) PATH/gm)].map(([, name]) => name as string);
+    const commands = [...LOOKING, ...STEERING, ...MENDING].filter(({ isHidden }) => isHidden !== true);
+    expect(inReadme).toEqual(commands.map(({ name }) => name));
+    const options = commands.flatMap(({ options: own = [] }) =>
+      own.map(([flags]) => /^--\w+/.exec(flags)?.[0] ?? flags),
+    );
+    expect(options.length).toBeGreaterThan(5);
+    expect(options.filter((option) => !section.includes(option))).toEqual([]);
+    for (const { name, examples } of commands) {
+      expect(examples.length, name).toBeGreaterThan(0);
+      for (const example of examples) expect(example).toMatch(new RegExp(`^${name} `));
+    }
   });
 
   it('the versions of Node and the options as package.json and the code have them', () => {

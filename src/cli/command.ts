@@ -1,0 +1,33 @@
+/**
+ * What a command of `everpod` is, and where it writes.
+ */
+
+/** Where a command writes: answers to `out`, everything else to `err`. */
+export interface Output {
+  out(text: string): void;
+  err(text: string): void;
+}
+
+/** What was given on the command line. */
+export interface Given {
+  readonly path: string;
+  /** What follows the path: keys. */
+  readonly words: readonly string[];
+  readonly json: boolean;
+  readonly options: Readonly<Record<string, string | boolean | undefined>>;
+}
+
+/** One command. Its help is made of this. */
+export interface Command {
+  readonly name: string;
+  /** What follows the path: `<key>` for one, `<key...>` for at least one, `[key...]` for any number. */
+  readonly words?: '<key>' | '<key...>' | '[key...]';
+  readonly summary: string;
+  readonly options?: readonly (readonly [flags: string, summary: string])[];
+  /** Command lines without `everpod`. */
+  readonly examples: readonly string[];
+  /** Not for people. */
+  readonly isHidden?: boolean;
+  /** Returns the exit code: 0 all is well, 1 the answer is no, 2 it could not be carried out. */
+  readonly run: (given: Given, output: Output) => number | Promise<number>;
+}

@@ -1,0 +1,190 @@
+/**
+ * The commands that look and change nothing, beside a program that is at work: stats, ls, get, explain, errors, export.
+ */
+import { type Key, keyText } from '../core/key.ts';
+import { nodeSystem } from '../disk/system.ts';
+import { exportTastypy } from '../disk/tastypy-export.ts';
+import { normalizePath } from '../pod/open-pods.ts';
+import { optionsError } from '../pod/options.ts';
+import { engineOf } from '../pod/pod.ts';
+import type { TaskRecord } from '../tracker/task.ts';
+import type { Command, Given, Output } from './command.ts';
+import { type AnyPod, type AnyTracker, reading, requireTracker, unknownKey } from './open.ts';
+import { columns, countOption, figure, findKey, keyWord } from './words.ts';
+
+/** What `ls` can be asked for, apart from everything. */
+const LISTS: Readonly<Record<string, (tracker: AnyTracker) => Iterable<Key>>> = {
+  todo: (tracker) => tracker.todoKeys(),
+  done: (tracker) => tracker.doneKeys(),
+  failed: (tracker) => tracker.failedKeys(),
+  aborted: (tracker) => tracker.abortedKeys(),
+};
+
+export const LOOKING: readonly Command[] = [
+  {
+    name: 'stats',
+    summary: 'how many entries there are, and how many of them are done, to do, failed, aborted',
+    examples: ['stats crawl.pod', 'stats crawl.pod --json | jq .todo'],
+    run: ({ path, json }, { out }) =>
+      reading(path, (pod, tracker) => {
+        if (json) {
+          const { fileSize, gzip } = engineOf(pod).layout;
+          const of = tracker === undefined ? { total: pod.size } : taskCounts(tracker);
+          out(
+            `${JSON.stringify({ kind: tracker === undefined ? 'pod' : 'tracker', ...of, fileSize, gzipped: gzip })}\n`,
+          );
+        } else out(tracker === undefined ? `${path}: a pod of ${entries(pod.size)}\n` : describeTracker(path, tracker));
+        return 0;
+      }),
+  },
+  {
+    name: 'ls',
+    summary: 'the keys, one a line, in order; keys that are not plain words as JSON',
+    options: [
+      ['--todo', 'only tasks that are to do'],
+      ['--done', 'only tasks that are done'],
+      ['--failed', 'only tasks that are not done and have an error'],
+      ['--aborted', 'only tasks that are aborted'],
+      ['--limit <n>', 'at most so many; what was left out is said on standard error'],
+    ],
+    examples: ['ls crawl.pod --failed', 'ls crawl.pod --json --limit 10'],
+    run: list,
+  },
+  {
+    name: 'get',
+    words: '<key>',
+    summary: 'one value, as JSON; exit code 1 where there is none',
+    examples: ['get crawl.pod https://example.org/', 'get numbers.pod 17'],
+    run: ({ path, words: [word = ''], json }, { out, err }) =>
+      reading(path, (pod) => {
+        const key = findKey(word, (each) => pod.has(each));
+        if (key === undefined) {
+          err(`everpod: ${unknownKey(path, word).message}\n`);
+          return 1;
+        }
+        const value = pod.snapshot(key);
+        out(json ? `${JSON.stringify({ key, value })}\n` : `${JSON.stringify(value, undefined, 2)}\n`);
+        return 0;
+      }),
+  },
+  {
+    name: 'explain',
+    words: '<key>',
+    summary: 'whether a task will be handed out, and why; exit code 1 where it will not',
+    examples: ['explain crawl.pod https://example.org/'],
+    run: ({ path, words: [word = ''], json }, { out, err }) =>
+      reading(path, (pod) => {
+        const tracker = requireTracker(pod);
+        const key = findKey(word, (each) => tracker.has(each));
+        if (key === undefined) {
+          err(`everpod: ${unknownKey(path, word).message}\n`);
+          return 1;
+        }
+        const isTodo = tracker.shouldDo(key);
+        const why = explainTask(tracker, key);
+        out(json ? `${JSON.stringify({ key, todo: isTodo, why })}\n` : `${keyWord(key)}: ${why}\n`);
+        return isTodo ? 0 : 1;
+      }),
+  },
+  {
+    name: 'errors',
+    summary:
+      'why tasks failed; errors that are alike are one class, the most frequent first; exit code 1 where there are any',
+    examples: ['errors crawl.pod', 'errors crawl.pod --json | jq -r .id'],
+    run: ({ path, json }, { out }) =>
+      reading(path, (pod) => {
+        const classes = requireTracker(pod).errorClasses();
+        if (json) for (const each of classes) out(`${JSON.stringify(each)}\n`);
+        else if (classes.length === 0) out(`${path}: no task has failed.\n`);
+        else {
+          const rows = classes.map(({ id, count, stuck, lastAt, name, code, message }) => [
+            id,
+            figure(count),
+            figure(stuck),
+            lastAt.slice(0, 19),
+            `${name}${code === undefined ? '' : ` ${code}`}: ${message}`,
+          ]);
+          out(columns([['class', 'tasks', 'stuck', 'last', 'error'], ...rows], [1, 2]));
+        }
+        return classes.length === 0 ? 0 : 1;
+      }),
+  },
+  {
+    name: 'export',
+    summary: 'every entry as a line of JSON, [key, value]; with --tastypy a folder in the format of tastypy',
+    options: [['--tastypy <dir>', 'write this folder instead']],
+    examples: ['export crawl.pod > crawl.jsonl', 'export crawl.pod --tastypy crawl-for-python'],
+    run: exportEntries,
+  },
+];
+
+function entries(count: number): string {
+  return count === 1 ? '1 entry' : `${figure(count)} entries`;
+}
+
+function taskCounts(tracker: AnyTracker) {
+  const { total, done, todo, failed, exhausted, aborted, tried, tries } = tracker.stats();
+  return { total, done, todo, failed, exhausted, aborted, tried, tries, maxTries: tracker.maxTries };
+}
+
+function describeTracker(path: string, tracker: AnyTracker): string {
+  const { total, done, todo, failed, exhausted, aborted, tries, maxTries } = taskCounts(tracker);
+  const share = (count: number): string => (total === 0 ? '' : `${((100 * count) / total).toFixed(1)} %`);
+  const rows = [
+    ['done', figure(done), share(done)],
+    ['to do', figure(todo), share(todo)],
+    ['failed', figure(failed), share(failed)],
+    ['out of tries', figure(exhausted), share(exhausted)],
+    ['aborted', figure(aborted), share(aborted)],
+  ];
+  const limit = maxTries === 0 ? 'no limit for a task' : `at most ${figure(maxTries)} for a task`;
+  const why = tracker.resume.nothingLeft;
+  return [
+    `${path}: a tracker of ${total === 1 ? '1 task' : `${figure(total)} tasks`}\n`,
+    columns(rows, [1, 2]),
+    `tries: ${figure(tries)}, ${limit}\n`,
+    why === undefined ? '' : `nothing is left to do: ${why}\n`,
+  ].join('');
+}
+
+function list({ path, json, options }: Given, { out, err }: Output): number {
+  return reading(path, (pod) => {
+    const asked = Object.keys(LISTS).filter((name) => options[name] === true);
+    if (asked.length > 1) throw optionsError(path, asked[1] ?? '', `cannot be given together with --${asked[0]}`);
+    const limit =
+      options.limit === undefined ? Number.POSITIVE_INFINITY : countOption(path, 'limit', String(options.limit));
+    const keys = asked[0] === undefined ? pod.keys() : LISTS[asked[0]]?.(requireTracker(pod));
+    let count = 0;
+    for (const key of keys as Iterable<Key>) {
+      if (count++ < limit) out(`${json ? keyText(key) : keyWord(key)}\n`);
+    }
+    if (count > limit) err(`everpod: ${figure(limit)} of ${figure(count)} keys; --limit left the others out.\n`);
+    return 0;
+  });
+}
+
+function explainTask(tracker: AnyTracker, key: Key): string {
+  const { _tries: tries, _done, _aborted, _error } = tracker.snapshot(key) as TaskRecord;
+  const { maxTries } = tracker;
+  const tried = `tried ${tries} ${tries === 1 ? 'time' : 'times'}${maxTries === 0 ? '' : ` of ${maxTries}`}`;
+  const error = _error == null ? '' : `; the last error, at ${_error.at}, was ${_error.name}: ${_error.message}`;
+  if (_done) return `done, ${tried}`;
+  if (_aborted) return `aborted, ${tried}${error}`;
+  if (maxTries > 0 && tries >= maxTries) return `out of tries, ${tried}${error}`;
+  return `to do, ${tried}${error}`;
+}
+
+function exportEntries({ path, json, options }: Given, { out }: Output): number {
+  return reading(path, (pod: AnyPod) => {
+    const { layout, table } = engineOf(pod);
+    if (typeof options.tastypy === 'string') {
+      const files = exportTastypy(nodeSystem.fs, normalizePath(options.tastypy), table.entries(), layout);
+      out(
+        json ? `${JSON.stringify({ files })}\n` : `${options.tastypy}: ${pod.size} entries in ${files.length} files.\n`,
+      );
+      return 0;
+    }
+    for (const { key, text } of table.entries()) out(`[${keyText(key)},${text}]\n`);
+    return 0;
+  });
+}
