@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /** `small` for `npm test`, `ci` for `npm run check`, `long` for `npm run test:long`. */
@@ -10,8 +11,9 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     setupFiles: ['test/canary.ts'],
     pool: 'forks',
-    // Vitest leaves a core idle by default, which on two cores means one file at a time; many tests here wait for child processes.
-    maxWorkers: '100%',
+    // Vitest leaves a core idle by default, which on two cores means one file at a time; many tests here wait for child processes, the big
+    // sizes even more so.
+    maxWorkers: Math.ceil(availableParallelism() * (size === 'small' ? 1 : 1.5)),
     testTimeout: size === 'small' ? 60_000 : 7_200_000,
     hookTimeout: size === 'small' ? 60_000 : 600_000,
     reporters: reportFile === undefined ? ['default'] : ['default', ['json', { outputFile: reportFile }]],

@@ -19,7 +19,7 @@ describe('readers beside a writer that commits, syncs, folds, goes back, compact
   const { readers, audits } = {
     small: { readers: 2, audits: 150 },
     ci: { readers: 4, audits: 4_000 },
-    long: { readers: 16, audits: 60_000 },
+    long: { readers: 8, audits: 20_000 },
   }[testSize];
 
   it.each([false, true])(
