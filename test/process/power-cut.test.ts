@@ -183,7 +183,7 @@ describe.each(FILE_SYSTEMS)('the power goes under %s', async (name, make, megaby
   });
 
   it('D11: and a process that says too much is found out: turns at level process are not safe before a sync', {
-    timeout: 600_000,
+    timeout: 3_600_000,
   }, async () => {
     const random = seededRandom(SEED);
     const witness = witnessSteps(SEED);

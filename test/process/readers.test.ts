@@ -53,7 +53,7 @@ describe('readers beside a writer that commits, syncs, folds, goes back, compact
 });
 
 describe('verify beside a writer', () => {
-  it('finds nothing wrong', { timeout: 600_000 }, async () => {
+  it('finds nothing wrong', { timeout: 3_600_000 }, async () => {
     const folder = bench.newPath();
     const writer = bench.start('bank', [folder, String(seed), 'false']);
     await writer.said('ready');
