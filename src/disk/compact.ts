@@ -31,6 +31,7 @@ export interface Layout {
  */
 export function compactFolder<V, K extends Key>(folder: Folder<V, K>, layout: Layout): void {
   folder.sync();
+  folder.requireOurs();
   const { fs, path, manifest, table } = folder;
   const generation = manifest.generation + 1;
   const seq = folder.point.s;

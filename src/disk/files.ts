@@ -98,7 +98,8 @@ export function diskError(folder: string, what: string, cause: unknown): unknown
     ELOOP: 'It is a symbolic link, and nothing is written through one: put the file itself in its place.',
     EFBIG: 'The file would become larger than is allowed here.',
   };
-  const hint = advice[code ?? ''] ?? 'What was in memory is still there; sync again when the disk works.';
+  const hint =
+    advice[code ?? ''] ?? 'What an open pod has in memory is still there; try again when the system allows it.';
   return new PodError('ERR_POD_DISK', `Could not ${what} in ${folder} (${code}). ${hint}`, {
     path: folder,
     cause,

@@ -94,6 +94,8 @@ function foldShards<V, K extends Key>(folder: Folder<V, K>, shards: readonly num
   if (shards.length === 0) return;
   // Memory is the source, so it must be what the disk has: a shard never runs ahead of a durable log.
   folder.sync();
+  // A sync with nothing to do looks at nothing, and these shards would go into whatever folder is there now.
+  folder.requireOurs();
   const staged: Staged[] = [];
   try {
     for (const shard of shards) {

@@ -9,14 +9,14 @@ import type { Entry, LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { type Key, keyText } from '../core/key.ts';
 import type { Table } from '../core/table.ts';
-import { disk, diskError, hex8 } from './files.ts';
+import { diskError, hex8 } from './files.ts';
 import { type OpenRecords, readFolderState } from './folder-state.ts';
 import type { FileStat, FileSystem } from './fs.ts';
 import type { HeldLock } from './lock.ts';
 import type { ClosingKind } from './log-format.ts';
 import { type LogPosition, LogWriter } from './log-writer.ts';
 import { type FolderMeta, type Manifest, replaceManifest, type SegmentRef, type ShardContent } from './manifest.ts';
-import { MANIFEST_NAME, segmentName, shardName } from './names.ts';
+import { LOCK_NAME, MANIFEST_NAME, segmentName, shardName } from './names.ts';
 import type { System } from './system.ts';
 
 /** A folder as recovery leaves it. */
@@ -221,7 +221,7 @@ export class Folder<V, K extends Key> {
     this.append();
     this.#requireWorking();
     if (this.log.end.s <= this.durable) return;
-    this.requireInPlace();
+    this.requireOurs();
     try {
       this.log.fdatasync();
     } catch (error) {
@@ -242,7 +242,7 @@ export class Folder<V, K extends Key> {
     this.#requireWorking();
     if (this.log.broken) this.rescue();
     if (this.log.end.s > this.durable) {
-      this.requireInPlace();
+      this.requireOurs();
       try {
         this.log.fdatasync();
       } catch (error) {
@@ -267,7 +267,7 @@ export class Folder<V, K extends Key> {
       this.sync();
       return;
     }
-    this.requireInPlace();
+    this.requireOurs();
     this.#flushUnderWay = this.#finishFlush(this.log, this.log.end, this.#cuts);
     try {
       await this.#flushUnderWay;
@@ -328,6 +328,7 @@ export class Folder<V, K extends Key> {
   /** Starts the next segment. What was written before must be whole before anything is written after it. */
   rotate(): void {
     this.sync();
+    this.requireOurs();
     const next = this.#createSegment(this.log.segment + 1, this.log.end, this.manifest.generation);
     try {
       next.fsync();
@@ -399,14 +400,7 @@ export class Folder<V, K extends Key> {
   /** Replaces the manifest by one with these changes. If the disk fails half-way, nobody knows which one a power cut leaves. */
   writeManifest(changes: Partial<Manifest>): void {
     this.#requireWorking();
-    if (!this.#lock.isIntact()) {
-      // Another process may own the folder by now; whatever we wrote would mix with what it writes.
-      throw this.fail(
-        new PodError('ERR_POD_LOCKED', `The lock file in ${this.path} was removed while it was held.`, {
-          path: this.path,
-        }),
-      );
-    }
+    this.requireLocked();
     const manifest: Manifest = { ...this.manifest, ...changes, epoch: this.manifest.epoch + 1 };
     try {
       replaceManifest(this.fs, this.path, manifest);
@@ -469,11 +463,12 @@ export class Folder<V, K extends Key> {
   }
 
   fail(cause: unknown): PodError {
+    const error = diskError(this.path, 'write', cause);
     this.failure ??= new PodError(
       'ERR_POD_DISK',
       `The disk under ${this.path} failed and the failure could not be worked around. What is in memory can be read; nothing more can ` +
         'be saved through this handle. Mend the disk, then start the program again.',
-      { path: this.path, cause: diskError(this.path, 'write', cause) },
+      { path: this.path, cause: error, ...(error instanceof PodError && error.info && { info: error.info }) },
     );
     return this.failure;
   }
@@ -482,10 +477,27 @@ export class Folder<V, K extends Key> {
     if (this.failure !== undefined) throw this.failure;
   }
 
-  /** A folder that was moved or removed while it is open would swallow everything that is written to it. */
+  /** Looked at before anything is acknowledged, and before a shard is replaced. */
+  requireOurs(): void {
+    this.requireInPlace();
+    this.requireLocked();
+  }
+
+  /** Without its lock file another process may own the folder by now; whatever we wrote would mix with what it writes. */
+  requireLocked(): void {
+    if (this.#lock.isIntact()) return;
+    this.failure ??= new PodError(
+      'ERR_POD_DISK',
+      `The file "lock" in ${this.path} was removed or replaced while the pod was open, so another process may be writing there. Nothing more ` +
+        'is saved through this handle; what is in memory can be read. See that no other program has the folder, then start this one again.',
+      { path: this.path, file: LOCK_NAME },
+    );
+    throw this.failure;
+  }
+
+  /** A folder that was moved, removed or replaced while it is open would swallow everything that is written to it. */
   requireInPlace(): void {
-    const stat = disk(this.path, `look at ${this.log.name}`, () => this.fs.stat(join(this.path, this.log.name)));
-    if (stat?.isFile === true && stat.size === this.log.end.offset) return;
+    if (this.log.isInPlace()) return;
     throw new PodError(
       'ERR_POD_DISK',
       `${join(this.path, this.log.name)} was moved, removed or changed while it was open. Nothing is lost in memory; put the folder back ` +

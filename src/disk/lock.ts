@@ -163,8 +163,11 @@ function acquireByPidFile(folder: string): HeldLock {
   throw lockedError(folder, rival?.owner);
 }
 
-/** More means that others race for it all the time. */
-const ATTEMPTS_MAX = 10;
+/**
+ * About a second in all: on a machine that is very busy an owner may take that long between taking the lock and writing its name, and a refusal
+ * should say whose it is. After that, others race for it all the time.
+ */
+const ATTEMPTS_MAX = 66;
 const PAUSE_MS = 15;
 
 /** A file that names a claimant. */

@@ -149,6 +149,16 @@ export class LogWriter {
     this.#offset = position.offset;
   }
 
+  /** Whether the file under the segment's name is this one, and as long as what was written. */
+  isInPlace(): boolean {
+    return disk(this.#folder, `look at ${this.name}`, () => {
+      const there = this.#fs.stat(join(this.#folder, this.name));
+      if (there?.isFile !== true || there.size !== this.end.offset) return false;
+      const { dev, ino } = this.#fs.fstat(this.#fd);
+      return there.dev === dev && there.ino === ino;
+    });
+  }
+
   /** After a failure the kernel may call lost pages clean, so a descriptor whose fsync failed is never fsynced again. */
   fdatasync(): void {
     this.#refuseBroken();

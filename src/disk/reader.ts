@@ -4,8 +4,9 @@
 import { join } from 'node:path';
 import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
-import { disk, readFile } from './files.ts';
+import { diskError, errorCode, readFile } from './files.ts';
 import { type ListedSegment, readFolderState } from './folder-state.ts';
+import type { FileStat } from './fs.ts';
 import { isUnchangedAt } from './log-reader.ts';
 import { type FolderMeta, parseManifest } from './manifest.ts';
 import { classify, MANIFEST_NAME, segmentName } from './names.ts';
@@ -73,8 +74,22 @@ export function untilSteady<T extends object | number>(system: System, path: str
   }
 }
 
-function requireFolder({ fs }: System, path: string): void {
-  const stat = disk(path, 'look at the folder', () => fs.stat(path));
+/**
+ * Makes sure that there is a folder.
+ *
+ * @throws {PodError} `ERR_POD_NOT_FOUND`; `ERR_POD_NOT_FOLDER` where the path, or a part of it, is a file
+ */
+export function requireFolder({ fs }: Pick<System, 'fs'>, path: string): void {
+  let stat: FileStat | undefined;
+  try {
+    stat = fs.stat(path);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOTDIR') throw diskError(path, 'look at the folder', error);
+    throw new PodError('ERR_POD_NOT_FOLDER', `${path} cannot be a pod: a part of the path is a file, not a folder.`, {
+      path,
+      cause: error,
+    });
+  }
   if (stat === undefined) {
     throw new PodError('ERR_POD_NOT_FOUND', `There is no pod at ${path}. Reading never creates one; check the path.`, {
       path,

@@ -201,7 +201,7 @@ export function makeEmptyFolder(fs: FileSystem, path: string): () => void {
       for (const folder of made.reverse()) removeFolderQuietly(fs, folder);
     };
   }
-  throw new PodError('ERR_POD_OPTIONS', `${path} is not empty; a copy goes into a folder of its own.`, {
+  throw new PodError('ERR_POD_OPTIONS', `${path} is not empty; what is written there needs a folder of its own.`, {
     path,
     info: { option: 'path' },
   });

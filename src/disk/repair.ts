@@ -18,7 +18,7 @@ import { readHeader, type SalvagedRecord, salvageSegment } from './log-reader.ts
 import { LogWriter } from './log-writer.ts';
 import { type Manifest, parseManifest, replaceManifest, type ShardContent } from './manifest.ts';
 import { classify, type FileKind, MANIFEST_NAME, shardName, stagedName } from './names.ts';
-import { readFolder, untilSteady } from './reader.ts';
+import { readFolder, requireFolder, untilSteady } from './reader.ts';
 import { quarantine } from './recovery.ts';
 import { describeText, firstBadLine, lineError, matches, packShard, readShardText } from './shards.ts';
 import type { System } from './system.ts';
@@ -44,8 +44,9 @@ const TEXT_BYTES_MAX = 1 << 30;
  */
 export function verifyFolder(system: System, path: string): number {
   // A folder of tastypy has no manifest yet; reading it checks every line.
-  const bare = system.fs.stat(join(path, MANIFEST_NAME)) === undefined && system.fs.stat(path)?.isFolder === true;
-  if (bare) return readFolder(system, path).entries.length;
+  requireFolder(system, path);
+  const manifest = disk(path, `look at ${MANIFEST_NAME}`, () => system.fs.stat(join(path, MANIFEST_NAME)));
+  if (manifest === undefined) return readFolder(system, path).entries.length;
   return untilSteady(system, path, () => verifyEntries(system.fs, path));
 }
 
@@ -84,6 +85,7 @@ function verifyEntries(fs: FileSystem, path: string): number {
  */
 export function acceptEdits(system: System, path: string): string[] {
   const { fs } = system;
+  requireFolder(system, path);
   requireManifest(fs, path);
   const lock = system.locks.acquire(path);
   try {
@@ -144,7 +146,7 @@ export function acceptEdits(system: System, path: string): string[] {
  */
 export function repairFolder(system: System, path: string): RepairReport {
   const { fs } = system;
-  if (fs.stat(path)?.isFolder !== true) throw notFound(path);
+  requireFolder(system, path);
   const lock = system.locks.acquire(path);
   try {
     const files = disk(path, 'list the folder', () => fs.readdir(path)).map((name) => ({ name, ...classify(name) }));
@@ -157,7 +159,7 @@ export function repairFolder(system: System, path: string): RepairReport {
 }
 
 function requireManifest(fs: FileSystem, path: string): Manifest {
-  const bytes = fs.stat(path)?.isFolder === true ? readFile(fs, path, MANIFEST_NAME) : undefined;
+  const bytes = readFile(fs, path, MANIFEST_NAME);
   if (bytes === undefined) throw notFound(path);
   return parseManifest(path, bytes);
 }

@@ -181,9 +181,13 @@ function removalRank(name: string): number {
 /** An absolute path; `~` is the home folder, as in the ancestor (checklist TP-009). */
 export function normalizePath(path: string): string {
   if (typeof path !== 'string' || path === '' || path.includes('\0')) {
-    throw new PodError('ERR_POD_OPTIONS', 'The path of a pod must be a string that is not empty.', {
-      info: { option: 'path' },
-    });
+    throw new PodError(
+      'ERR_POD_OPTIONS',
+      'The path of a pod must be a string that is not empty and has no NUL in it.',
+      {
+        info: { option: 'path' },
+      },
+    );
   }
   if (path === '~' || path.startsWith('~/')) return join(homedir(), path.slice(1));
   return resolve(path);

@@ -28,8 +28,13 @@ export type StandardResult<Output> =
       }[];
     };
 
-/** Pairs of keys and values, or an object whose own properties are pairs. */
-export type Entries<V, K extends Key> = Iterable<readonly [K, V]> | Readonly<Record<string, V>>;
+/**
+ * Pairs of keys and values, or an object whose own properties are pairs. An object has texts for keys, so it is none for a pod whose keys are
+ * all numbers or lists.
+ */
+export type Entries<V, K extends Key> =
+  | Iterable<readonly [K, V]>
+  | (Readonly<Record<string, V>> & ([Extract<K, string>] extends [never] ? never : unknown));
 
 /** How a pod is opened. Every option may be left out. */
 export interface PodOptions<V, K extends Key> {

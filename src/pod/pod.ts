@@ -118,7 +118,8 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
 
   /**
    * The value of a key, or undefined. Objects and arrays come as deep views: `pod.get(k) === pod.get(k)`, and a write anywhere below
-   * changes the entry. A view whose value was replaced or deleted still reads; writing to it throws `ERR_POD_DETACHED`.
+   * changes the entry. A view whose value was replaced or deleted still reads; writing to it throws `ERR_POD_DETACHED`. For
+   * `structuredClone` and `postMessage` take `snapshot(key)`.
    *
    * @throws {PodError} `ERR_POD_CLOSED`, `ERR_POD_KEY`; `ERR_POD_SCHEMA` when the first reading finds that the value does not fit
    */
@@ -286,7 +287,10 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
     this.sync();
   }
 
-  /** As `sync`, without holding the program up while the disk works. Rejects where `sync` would throw. */
+  /**
+   * As `sync`, without holding the program up while the disk works. Rejects where `sync` would throw. What a `revert()` takes back meanwhile is
+   * not saved, and the promise is fulfilled all the same.
+   */
   flush(): Promise<void> {
     return this.#engine.flush();
   }

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { POD } from '../../src/index.ts';
 import { useTemporary } from '../tracker/temporary.ts';
-import { everpodChild } from './everpod.ts';
+import { everpodChild, MAIN } from './everpod.ts';
 
 const temporary = useTemporary();
 
@@ -119,4 +119,21 @@ describe.concurrent('everpod, as a process', () => {
     await once(child, 'close');
     expect(err).toBe('');
   });
+
+  it.skipIf(!existsSync('/dev/full'))(
+    'says on a full disk that it could not answer, which is no word about the pod',
+    async () => {
+      const path = podAt({ a: 1 });
+      for (const args of [['verify', path], ['export', path], ['--help']]) {
+        const child = spawn('sh', ['-c', '"$@" > /dev/full', 'sh', process.execPath, '--import', 'tsx', MAIN, ...args]);
+        let err = '';
+        child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+        const [code] = (await once(child, 'close')) as [number];
+        expect([code, err]).toEqual([
+          2,
+          expect.stringMatching(/^everpod: the answer could not be written: ENOSPC.*\n$/),
+        ]);
+      }
+    },
+  );
 });

@@ -143,6 +143,18 @@ describe('usage', () => {
     },
   );
 
+  it.each(['verify', 'accept', 'repair', 'export', 'stats', 'compact'])(
+    '%s says so where a file is no folder',
+    (command) => {
+      const file = join(closedPod(), 'pod.json');
+      for (const path of [file, join(file, 'below')]) {
+        const { code, out, err } = everpod(command, path);
+        expect([path, code, out]).toEqual([path, 2, '']);
+        expect(err).toContain('ERR_POD_NOT_FOLDER');
+      }
+    },
+  );
+
   it.each(['verify', 'accept', 'repair', 'export'])(
     '%s says so where the folder is no pod, and leaves it alone',
     (command) => {

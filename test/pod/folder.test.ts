@@ -2,7 +2,7 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { Json, Key } from '../../src/index.ts';
 import { POD } from '../../src/index.ts';
 import { codeOf, listing, plain, temporary, thrownBy } from './support.ts';
@@ -185,11 +185,14 @@ describe('a folder that is damaged or changed', () => {
       const pod = open<number>(at, { syncEvery });
       pod.set('first', 1).sync();
       pod.set('last', 4711).sync();
-      await new Promise((resolve) => setTimeout(resolve, 150));
+      const log = (folder: string) =>
+        join(folder, readdirSync(folder).find((name) => name.startsWith('wal-')) as string);
+      const vouched = () => expect(readFileSync(log(at), 'utf8')).toContain('"o":"mark"');
+      if (syncEvery > 0) await vi.waitFor(vouched, { timeout: 30_000 });
+      else await new Promise((resolve) => setTimeout(resolve, 150));
       const copy = path();
       cpSync(at, copy, { recursive: true });
-      const log = join(copy, readdirSync(copy).find((name) => name.startsWith('wal-')) as string);
-      writeFileSync(log, readFileSync(log, 'utf8').replace('4711', '4712'));
+      writeFileSync(log(copy), readFileSync(log(copy), 'utf8').replace('4711', '4712'));
       if (syncEvery > 0) {
         expect(thrownBy(() => POD.open(copy)).code).toBe('ERR_POD_CORRUPT');
         return;

@@ -195,6 +195,38 @@ describe('rule 6: one handle per folder in a process', () => {
     }
   });
 
+  it('D26: a folder in whose place there is another one just as long says so, and nothing is written there', () => {
+    const [a, b] = [path(), path()].map((place, n) => {
+      const pod = open<number>(place, { fileSize: 1, syncEvery: 0 });
+      pod.set('who', n).sync();
+      return pod;
+    }) as [POD<number>, POD<number>];
+    const away = path();
+    const swap = (): void => {
+      renameSync(a.path, away);
+      renameSync(b.path, a.path);
+      renameSync(away, b.path);
+    };
+    const logs = () => [a, b].map((pod) => listing(pod.path).filter((line) => !line.startsWith('lock')));
+    swap();
+    const before = logs();
+    // Nothing is dirty, so a sync alone looks at nothing.
+    for (const pod of [a, b]) pod.sync();
+    for (const pod of [a, b]) expect(codeOf(() => pod.compact())).toBe('ERR_POD_DISK');
+    expect(codeOf(() => a.close())).toBe('ERR_POD_DISK');
+    expect(logs()).toEqual(before);
+    b.set('n', 2);
+    expect(codeOf(() => b.sync())).toBe('ERR_POD_DISK');
+    swap();
+    b.sync();
+    b.close();
+    expect([...open<number>(a.path)]).toEqual([['who', 0]]);
+    expect([...open<number>(b.path)]).toEqual([
+      ['who', 1],
+      ['n', 2],
+    ]);
+  });
+
   it('D26, TPB-19: a folder that was moved away says so at the next sync point, and takes it once it is back', () => {
     const at = path();
     const pod = open<number>(at, { init: { a: 1 } });

@@ -157,7 +157,7 @@ function bundle(target: string): void {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    external: ['signal-exit', 'write-file-atomic'],
+    external: ['commander', 'signal-exit', 'write-file-atomic'],
     // A program that is only imported still runs.
     ignoreAnnotations: true,
     logLevel: 'error',

@@ -360,6 +360,19 @@ describe.concurrent('D20: a flush that fails at the end', () => {
     expect(reopen(folder).entries).toEqual(NOW);
   });
 
+  it.each(LEVELS)(
+    'and so is a lock file that was removed: nothing is acknowledged without it, at level %s',
+    async (level) => {
+      const folder = bench.newPath();
+      const finished = await bench.run('ending', [folder, level, 'lost lock']);
+      expect(finished.lines.at(-1)).toBe('refused: ERR_POD_DISK lock');
+      expect(finished.code).toBe(1);
+      expect(finished.stderr).toMatch(/The file "lock" in .* was removed or replaced/);
+      // Nobody else was there, so what was written can be read.
+      expect(reopen(folder).entries).toEqual([...NOW, ['after', { n: 1 }]]);
+    },
+  );
+
   it('D20: of two pods is one AggregateError of both', async () => {
     const folder = bench.newPath();
     const finished = await bench.run('ending', [folder, 'exit', 'two failing flushes']);

@@ -78,6 +78,13 @@ const options: PodOptions<Page, string> = { syncAt: 5 };
 same<PodOptions<Page, string>['mode'], 'r' | 'w' | undefined>(true);
 POD.open('pages.pod', options);
 
+POD.open<string, number>('numbers.pod', { init: [[1, 'a']] });
+// @ts-expect-error an object has texts for keys, and these are numbers
+POD.open<string, number>('numbers.pod', { init: { 1: 'a' } });
+// @ts-expect-error and these are lists
+POD.open<string, [string, number]>('lists.pod').update({ 1: 'a' });
+POD.open<string, string | number>('both.pod').update({ a: 'a' });
+
 // ---- Entries.
 
 same<ReturnType<typeof pages.get>, Page | undefined>(true);

@@ -1,9 +1,9 @@
 /** Changes a pod in three steps, says each, and ends in the way it was told to. Also runs as a worker thread. */
-import { renameSync } from 'node:fs';
+import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort } from 'node:worker_threads';
 import { onExit } from 'signal-exit';
-import { type Durability, POD } from '../../../src/index.ts';
+import { type Durability, POD, type PodError } from '../../../src/index.ts';
 import { nextTurn, say } from './say.ts';
 
 type Ending = () => void;
@@ -170,6 +170,17 @@ const endings: Record<string, Ending> = {
   'vetoed signal, then SIGKILL': () => {
     veto();
     vetoed('SIGKILL');
+  },
+  'lost lock': () => {
+    rmSync(join(folder, 'lock'));
+    try {
+      pod.set('after', { n: 1 });
+      pod.sync();
+      say('saved');
+    } catch (error) {
+      const { code, file } = error as PodError;
+      say(`refused: ${code} ${file}`);
+    }
   },
   // The log is moved away, so that the last flush must fail.
   'failing flush, end of the loop': loseLog,
