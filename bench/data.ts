@@ -28,6 +28,6 @@ export function crawlEntry(index: number): CrawlEntry {
     depth: index % 9,
     status: 200,
     hash: `${hash}${hash}`,
-    links: [`/p/${index + 1}`, `/p/${index * 2}`, `/p/${index * 3}`],
+    links: [index + 1, index * 2, index * 3].map((page) => `/documentation/page-${page}`),
   };
 }

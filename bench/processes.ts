@@ -1,0 +1,57 @@
+/**
+ * Child processes for the measurements: bundled once, so that no measurement pays for compiling, and started one at a time.
+ *
+ * The bundle lies where everpod's own packages are found, and git looks away; the children run in `bench`, where the peers' packages are.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Job, Metrics } from './works.ts';
+
+const BUNDLE = join(import.meta.dirname, '../node_modules/.cache/everpod-bench');
+/** A measurement that takes longer than this is taken for hanging. */
+const CHILD_MS_MAX = 3_600_000;
+/** 16 MiB for what a child says; it says one line. */
+const OUTPUT_BYTES_MAX = 16 << 20;
+
+/** What is used of esbuild, which comes with tsx. */
+interface Bundler {
+  buildSync(options: Record<string, unknown>): unknown;
+}
+
+/** Bundles the program that measures. Classes and functions keep their speed: nothing is wrapped to keep its name. */
+export function bundleChild(): void {
+  const require = createRequire(import.meta.url);
+  const { buildSync } = createRequire(require.resolve('tsx'))('esbuild') as Bundler;
+  buildSync({
+    absWorkingDir: join(import.meta.dirname, '..'),
+    entryPoints: ['bench/child.ts'],
+    outdir: BUNDLE,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    external: ['signal-exit', 'write-file-atomic'],
+    logLevel: 'error',
+  });
+  if (!existsSync(join(BUNDLE, 'child.mjs'))) throw new Error('The program that measures was not bundled.');
+}
+
+/** Runs one measurement. Rejects with what the child said if it failed. */
+export async function runChild(job: Job): Promise<Metrics> {
+  const { stdout } = await promisify(execFile)(process.execPath, [join(BUNDLE, 'child.mjs'), JSON.stringify(job)], {
+    cwd: import.meta.dirname,
+    maxBuffer: OUTPUT_BYTES_MAX,
+    timeout: CHILD_MS_MAX,
+    killSignal: 'SIGKILL',
+  }).catch((error: Error & { stderr?: string; signal?: string | null }) => {
+    throw new Error(error.stderr?.trim() || `It ended with ${error.signal ?? error.message}.`);
+  });
+  const last = stdout.trimEnd().split('\n').at(-1) ?? '';
+  // JSON has no word for what is not a number.
+  const metrics = Object.entries(JSON.parse(last) as Record<string, number | null>);
+  return Object.fromEntries(metrics.map(([name, value]) => [name, value ?? Number.NaN]));
+}
