@@ -154,7 +154,7 @@ describe.skipIf(!hasPidNamespaces).each(['', 'pidfile'])('two containers on one 
 });
 
 describe('a race for one folder', () => {
-  const racers = 20;
+  const racers = testSize === 'small' ? 20 : 50;
 
   async function race(method: string, attempts: number, killedAtWin: number): Promise<{ wins: number; lost: number }> {
     const folder = bench.newPath('race');
@@ -183,7 +183,7 @@ describe('a race for one folder', () => {
     return { wins, lost };
   }
 
-  const rounds = { small: 1, ci: 10, long: 100 }[testSize];
+  const rounds = { small: 1, ci: 5, long: 50 }[testSize];
 
   it('for a pod that does not exist yet never has two winners', { timeout: 3_600_000 }, async () => {
     for (let round = 0; round < rounds; round++) {
