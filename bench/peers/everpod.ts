@@ -3,7 +3,7 @@
  */
 import { PersistentOrderedDict, ProgressTracker } from '../../src/index.ts';
 import type { CrawlEntry } from '../data.ts';
-import type { Level, Peer, Store, TaskQueue } from './peer.ts';
+import { countTasks, type Level, type Peer, type Store, type TaskQueue } from './peer.ts';
 
 /** No sync points of their own: where others only promise that the process may die, everpod must not wait for the disk either. */
 const MANUAL = { syncAt: Number.MAX_SAFE_INTEGER, syncEvery: 0 };
@@ -96,15 +96,7 @@ function commonQueue(tracker: ProgressTracker): Omit<TaskQueue, 'crawl'> {
       }
       tracker.sync();
     },
-    counts() {
-      let done = 0;
-      let tries = 0;
-      for (const task of tracker.values()) {
-        if (task._done) done++;
-        tries += task._tries;
-      }
-      return { total: tracker.size, done, tries };
-    },
+    counts: () => countTasks(tracker.values()),
     close: () => tracker.close(),
   };
 }

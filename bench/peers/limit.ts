@@ -6,7 +6,7 @@
 import { closeSync, existsSync, fdatasyncSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CrawlEntry } from '../data.ts';
-import type { Level, Peer, Safety, Store, TaskQueue, TaskRecord } from './peer.ts';
+import { countTasks, type Level, type Peer, type Safety, type Store, type TaskQueue, type TaskRecord } from './peer.ts';
 
 const TAB = 9;
 const LINE_FEED = 10;
@@ -174,15 +174,7 @@ function queue(folder: string, safety: Safety): TaskQueue {
       }
       return taken - before;
     },
-    counts() {
-      let done = 0;
-      let tries = 0;
-      for (const task of tasks.values()) {
-        if (task._done) done++;
-        tries += task._tries;
-      }
-      return { total: tasks.size, done, tries };
-    },
+    counts: () => countTasks(tasks.values()),
     close: () => closeSync(fd),
   };
 }

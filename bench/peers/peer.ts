@@ -74,5 +74,18 @@ export interface TaskRecord {
   _aborted: boolean;
 }
 
+/** Counts tasks that are at hand as records. */
+export function countTasks(tasks: Iterable<TaskRecord>): QueueCounts {
+  let total = 0;
+  let done = 0;
+  let tries = 0;
+  for (const task of tasks) {
+    total++;
+    if (task._done) done++;
+    tries += task._tries;
+  }
+  return { total, done, tries };
+}
+
 /** How many tasks a queue reads ahead. One process works on it, so nothing can come between. */
 export const READ_AHEAD = 100;

@@ -55,35 +55,29 @@ export const LOOKING: readonly Command[] = [
     words: '<key>',
     summary: 'one value, as JSON; exit code 1 where there is none',
     examples: ['get crawl.pod https://example.org/', 'get numbers.pod 17'],
-    run: ({ path, words: [word = ''], json }, { out, err }) =>
-      reading(path, (pod) => {
-        const key = findKey(word, (each) => pod.has(each));
-        if (key === undefined) {
-          err(`everpod: ${unknownKey(path, word).message}\n`);
-          return 1;
-        }
-        const value = pod.snapshot(key);
-        out(json ? `${JSON.stringify({ key, value })}\n` : `${JSON.stringify(value, undefined, 2)}\n`);
-        return 0;
-      }),
+    run: (given, output) =>
+      reading(given.path, (pod) =>
+        aboutKey(pod, given, output, (key) => {
+          const value = pod.snapshot(key);
+          output.out(given.json ? `${JSON.stringify({ key, value })}\n` : `${JSON.stringify(value, undefined, 2)}\n`);
+          return 0;
+        }),
+      ),
   },
   {
     name: 'explain',
     words: '<key>',
     summary: 'whether a task will be handed out, and why; exit code 1 where it will not',
     examples: ['explain crawl.pod https://example.org/'],
-    run: ({ path, words: [word = ''], json }, { out, err }) =>
-      reading(path, (pod) => {
+    run: (given, output) =>
+      reading(given.path, (pod) => {
         const tracker = requireTracker(pod);
-        const key = findKey(word, (each) => tracker.has(each));
-        if (key === undefined) {
-          err(`everpod: ${unknownKey(path, word).message}\n`);
-          return 1;
-        }
-        const isTodo = tracker.shouldDo(key);
-        const why = explainTask(tracker, key);
-        out(json ? `${JSON.stringify({ key, todo: isTodo, why })}\n` : `${keyWord(key)}: ${why}\n`);
-        return isTodo ? 0 : 1;
+        return aboutKey(pod, given, output, (key) => {
+          const isTodo = tracker.shouldDo(key);
+          const why = explainTask(tracker, key);
+          output.out(given.json ? `${JSON.stringify({ key, todo: isTodo, why })}\n` : `${keyWord(key)}: ${why}\n`);
+          return isTodo ? 0 : 1;
+        });
       }),
   },
   {
@@ -117,6 +111,19 @@ export const LOOKING: readonly Command[] = [
     run: exportEntries,
   },
 ];
+
+/** Answers about the one entry that was named; exit code 1 where there is none. */
+function aboutKey(
+  pod: AnyPod,
+  { path, words: [word = ''] }: Given,
+  { err }: Output,
+  answer: (key: Key) => number,
+): number {
+  const key = findKey(word, (each) => pod.has(each));
+  if (key !== undefined) return answer(key);
+  err(`everpod: ${unknownKey(path, word).message}\n`);
+  return 1;
+}
 
 function entries(count: number): string {
   return count === 1 ? '1 entry' : `${figure(count)} entries`;

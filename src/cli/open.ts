@@ -4,7 +4,9 @@
 import { PodError } from '../core/errors.ts';
 import type { Json } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
-import { openHandle } from '../pod/open-pods.ts';
+import { hasManifest } from '../disk/reader.ts';
+import { nodeSystem } from '../disk/system.ts';
+import { normalizePath, openHandle } from '../pod/open-pods.ts';
 import { optionsError } from '../pod/options.ts';
 import { HANDLE_DOOR, PersistentOrderedDict } from '../pod/pod.ts';
 import { ProgressTracker } from '../tracker/tracker.ts';
@@ -24,7 +26,8 @@ export function reading<R>(path: string, look: (pod: AnyPod, tracker: AnyTracker
 
 /** Lets `work` on a folder that is there; the command never makes one. */
 export function writing<R>(path: string, work: (pod: AnyPod) => R): R {
-  open(path, 'r').close();
+  // A reader tells a folder of tastypy from one that is nobody's. Where there is a manifest, reading everything twice would tell no more.
+  if (!hasManifest(nodeSystem, normalizePath(path))) open(path, 'r').close();
   const pod = open(path, 'w');
   try {
     return work(pod);

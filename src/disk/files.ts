@@ -107,6 +107,14 @@ export function diskError(folder: string, what: string, cause: unknown): unknown
   });
 }
 
+/** What ENOTDIR means for the path of a pod. */
+export function belowFileError(path: string, cause: unknown): PodError {
+  return new PodError('ERR_POD_NOT_FOLDER', `${path} cannot be a pod: a part of the path is a file, not a folder.`, {
+    path,
+    cause,
+  });
+}
+
 /** The `code` of a system error, if it is one. */
 export function errorCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null) return undefined;

@@ -400,7 +400,7 @@ export class Folder<V, K extends Key> {
   /** Replaces the manifest by one with these changes. If the disk fails half-way, nobody knows which one a power cut leaves. */
   writeManifest(changes: Partial<Manifest>): void {
     this.#requireWorking();
-    this.requireLocked();
+    this.#requireLocked();
     const manifest: Manifest = { ...this.manifest, ...changes, epoch: this.manifest.epoch + 1 };
     try {
       replaceManifest(this.fs, this.path, manifest);
@@ -480,11 +480,11 @@ export class Folder<V, K extends Key> {
   /** Looked at before anything is acknowledged, and before a shard is replaced. */
   requireOurs(): void {
     this.requireInPlace();
-    this.requireLocked();
+    this.#requireLocked();
   }
 
   /** Without its lock file another process may own the folder by now; whatever we wrote would mix with what it writes. */
-  requireLocked(): void {
+  #requireLocked(): void {
     if (this.#lock.isIntact()) return;
     this.failure ??= new PodError(
       'ERR_POD_DISK',

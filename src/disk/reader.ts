@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
-import { diskError, errorCode, readFile } from './files.ts';
+import { belowFileError, disk, diskError, errorCode, readFile } from './files.ts';
 import { type ListedSegment, readFolderState } from './folder-state.ts';
 import type { FileStat } from './fs.ts';
 import { isUnchangedAt } from './log-reader.ts';
@@ -84,11 +84,7 @@ export function requireFolder({ fs }: Pick<System, 'fs'>, path: string): void {
   try {
     stat = fs.stat(path);
   } catch (error) {
-    if (errorCode(error) !== 'ENOTDIR') throw diskError(path, 'look at the folder', error);
-    throw new PodError('ERR_POD_NOT_FOLDER', `${path} cannot be a pod: a part of the path is a file, not a folder.`, {
-      path,
-      cause: error,
-    });
+    throw errorCode(error) === 'ENOTDIR' ? belowFileError(path, error) : diskError(path, 'look at the folder', error);
   }
   if (stat === undefined) {
     throw new PodError('ERR_POD_NOT_FOUND', `There is no pod at ${path}. Reading never creates one; check the path.`, {
@@ -98,6 +94,16 @@ export function requireFolder({ fs }: Pick<System, 'fs'>, path: string): void {
   if (!stat.isFolder) {
     throw new PodError('ERR_POD_NOT_FOLDER', `${path} cannot be a pod: it is a file, and a pod is a folder.`, { path });
   }
+}
+
+/**
+ * Whether a folder has a manifest; one of tastypy has none.
+ *
+ * @throws {PodError} as `requireFolder`
+ */
+export function hasManifest(system: Pick<System, 'fs'>, path: string): boolean {
+  requireFolder(system, path);
+  return disk(path, `look at ${MANIFEST_NAME}`, () => system.fs.stat(join(path, MANIFEST_NAME))) !== undefined;
 }
 
 /** One attempt; undefined where the log was cut while it was being read. */

@@ -18,7 +18,7 @@ import { readHeader, type SalvagedRecord, salvageSegment } from './log-reader.ts
 import { LogWriter } from './log-writer.ts';
 import { type Manifest, parseManifest, replaceManifest, type ShardContent } from './manifest.ts';
 import { classify, type FileKind, MANIFEST_NAME, shardName, stagedName } from './names.ts';
-import { readFolder, requireFolder, untilSteady } from './reader.ts';
+import { hasManifest, readFolder, requireFolder, untilSteady } from './reader.ts';
 import { quarantine } from './recovery.ts';
 import { describeText, firstBadLine, lineError, matches, packShard, readShardText } from './shards.ts';
 import type { System } from './system.ts';
@@ -44,9 +44,7 @@ const TEXT_BYTES_MAX = 1 << 30;
  */
 export function verifyFolder(system: System, path: string): number {
   // A folder of tastypy has no manifest yet; reading it checks every line.
-  requireFolder(system, path);
-  const manifest = disk(path, `look at ${MANIFEST_NAME}`, () => system.fs.stat(join(path, MANIFEST_NAME)));
-  if (manifest === undefined) return readFolder(system, path).entries.length;
+  if (!hasManifest(system, path)) return readFolder(system, path).entries.length;
   return untilSteady(system, path, () => verifyEntries(system.fs, path));
 }
 

@@ -7,7 +7,7 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
-import { errorCode, removeQuietly } from '../disk/files.ts';
+import { belowFileError, errorCode, removeQuietly } from '../disk/files.ts';
 import type { FolderMeta } from '../disk/manifest.ts';
 import { classify, LOCK_NAME, MANIFEST_NAME } from '../disk/names.ts';
 import { makeEmptyFolder } from '../disk/recovery.ts';
@@ -217,16 +217,7 @@ function identify({ fs }: System, place: string): { real: string; folder: string
     if (stat !== undefined) return { real: fs.realpath(place), folder: `${stat.dev}:${stat.ino}` };
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
-    if (errorCode(error) === 'ENOTDIR') {
-      throw new PodError(
-        'ERR_POD_NOT_FOLDER',
-        `${place} cannot be a pod: a part of the path is a file, not a folder.`,
-        {
-          path: place,
-          cause: error,
-        },
-      );
-    }
+    if (errorCode(error) === 'ENOTDIR') throw belowFileError(place, error);
   }
   return { real: place, folder: 'missing' };
 }
