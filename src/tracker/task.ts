@@ -127,6 +127,12 @@ export function toTask(data: unknown): unknown {
   return { ...NEW_TASK, ...(copyJson(data) as object) };
 }
 
+/** A copy of what is to be merged into a task. */
+export function copyData(data: object): object {
+  toTask(data);
+  return copyJson(data) as object;
+}
+
 function requireType(name: string, value: unknown, right: boolean, what: string): void {
   if (right) return;
   throw new PodError(

@@ -1,0 +1,240 @@
+/**
+ * The record of a task: how it went is written into it, and read from it.
+ */
+import type { Entry } from '../core/entry.ts';
+import { PodError } from '../core/errors.ts';
+import { copyJson, setOwn } from '../core/json.ts';
+import type { Key } from '../core/key.ts';
+import type { PodEngine } from '../pod/engine.ts';
+import type { HANDLE_DOOR } from '../pod/pod.ts';
+import { type ErrorClass, ErrorClasses, errorClassOf, errorOf } from './error-classes.ts';
+import { ListedPod } from './lists.ts';
+import { checkRetryOptions, type RetryOptions } from './options.ts';
+import { RateMeter } from './stats.ts';
+import {
+  ABORTED,
+  asObject,
+  copyData,
+  DONE,
+  exactTries,
+  FAILED,
+  isTodo,
+  NEW_TASK,
+  type Task,
+  type TaskRecord,
+  toTaskError,
+} from './task.ts';
+import type { TaskIndex } from './task-index.ts';
+
+/** A pod whose entries are tasks with a record. */
+export abstract class RecordedPod<T extends object, K extends Key> extends ListedPod<Task<T>, K> {
+  readonly #engine: PodEngine<Task<T>, K>;
+  readonly #index: TaskIndex<Task<T>, K>;
+  protected readonly rates: RateMeter;
+
+  constructor(door: typeof HANDLE_DOOR, engine: PodEngine<Task<T>, K>, index: TaskIndex<Task<T>, K>) {
+    super(door, engine, index);
+    this.#engine = engine;
+    this.#index = index;
+    this.rates = new RateMeter(engine.clock);
+    this.rates.sample(index.done.size, engine.table.size);
+  }
+
+  /**
+   * Marks a task as done, with more data if given. Its `_error` is dropped. Doing it again changes nothing.
+   *
+   * @throws {PodError} `ERR_POD_UNKNOWN_KEY`; `ERR_POD_VALUE`, `ERR_POD_SCHEMA` where the data does not fit: the task is not done
+   */
+  markDone(key: K, data?: Partial<T>): void {
+    const entry = this.requireTask(key);
+    const members = data === undefined ? undefined : copyData(data);
+    this.changeTask(
+      entry,
+      (task) => {
+        for (const [name, member] of Object.entries(members ?? {})) {
+          setOwn(task as unknown as Record<string, unknown>, name, member);
+        }
+        task._done = true;
+        delete task._error;
+      },
+      members !== undefined,
+    );
+  }
+
+  /** Marks a task as not done. */
+  markNotDone(key: K): void {
+    this.changeTask(this.requireTask(key), (task) => {
+      task._done = false;
+    });
+  }
+
+  /** Whether a task is done; false for a key that is not there. */
+  done(key: K): boolean {
+    this.#engine.requireOpen();
+    return (this.#state(key) & DONE) !== 0;
+  }
+
+  /** Sets a task aside: it is not handed out any more. The reason, an error or words, is kept as its `_error`. */
+  abort(key: K, reason?: unknown): void {
+    const entry = this.requireTask(key);
+    this.changeTask(entry, (task) => {
+      task._aborted = true;
+      if (reason !== undefined) task._error = toTaskError(reason, this.#now(), triesNow(entry), 'Aborted');
+    });
+  }
+
+  /** Puts an aborted task back. */
+  unabort(key: K): void {
+    this.changeTask(this.requireTask(key), (task) => {
+      task._aborted = false;
+      if (task._error?.name === 'Aborted') delete task._error;
+    });
+  }
+
+  /** Whether a task is aborted. */
+  aborted(key: K): boolean {
+    return (this.requireTask(key, false).state & ABORTED) !== 0;
+  }
+
+  /** Remembers why a try failed: the error's name, message and code, when, and which try. The try stays counted. */
+  fail(key: K, error: unknown): void {
+    const entry = this.requireTask(key);
+    this.changeTask(entry, (task) => {
+      task._error = toTaskError(error, this.#now(), triesNow(entry), 'Error');
+    });
+  }
+
+  /** How often a task was handed out. */
+  tries(key: K): number {
+    return triesNow(this.requireTask(key, false));
+  }
+
+  /** Counts one try more, without handing the task out. */
+  incrementTries(key: K): void {
+    this.#setTries(key, (tries) => tries + 1);
+  }
+
+  /** Takes one try back; never below zero. */
+  decrementTries(key: K): void {
+    this.#setTries(key, (tries) => Math.max(0, tries - 1));
+  }
+
+  /** Takes all tries back, so that a task whose tries were used up is to do again. */
+  resetTries(key: K): void {
+    this.#setTries(key, () => 0);
+  }
+
+  /**
+   * Puts failed tasks back: those with an `_error`, and those that used up their tries without one. Their tries count from 0 again and the
+   * error is dropped, so the next `tryKeys()` hands them out. What is done stays done.
+   *
+   * @returns how many were put back
+   * @throws {PodError} `ERR_POD_OPTIONS`, `ERR_POD_READONLY`, `ERR_POD_CLOSED`; `ERR_POD_UNKNOWN_KEY` for one of `keys`
+   *
+   * @example
+   * for (const { id, count, message } of tasks.errorClasses()) console.log(id, count, message);
+   * tasks.retry({ class: 'E3f2a91' }); // the proxy is up again
+   */
+  retry(options: RetryOptions<K> = {}): number {
+    this.#engine.requireWritable();
+    checkRetryOptions(this.path, options);
+    const { allowAborted = false, class: wanted, since, keys } = options;
+    const sinceAt = since === undefined ? undefined : new Date(since).toISOString();
+    let count = 0;
+    for (const entry of this.#stuck(keys)) {
+      if ((entry.state & ABORTED) !== 0 && !allowAborted) continue;
+      const error = errorOf(entry.peek());
+      if (wanted !== undefined && (error === undefined || errorClassOf(error) !== wanted)) continue;
+      if (sinceAt !== undefined && (error === undefined || error.at < sinceAt)) continue;
+      this.changeTask(entry, (task) => {
+        task._tries = 0;
+        task._aborted = false;
+        delete task._error;
+      });
+      count++;
+    }
+    return count;
+  }
+
+  /** The errors of failed tasks, those that are alike as one, the most frequent first. Reads the value of every failed task. */
+  errorClasses(): ErrorClass<K>[] {
+    const classes = new ErrorClasses<K>();
+    for (const entry of this.members(this.#index.failed)) {
+      const error = errorOf(entry.peek());
+      if (error !== undefined) classes.add(entry.key, error, !isTodo(entry.state, this.#index.maxTries, false));
+    }
+    return classes.list();
+  }
+
+  /** Failed tasks, then those that used up their tries and have no error: the process died each time, or nobody said how it went. */
+  *#stuck(keys?: Iterable<K>): Generator<Entry<Task<T>, K>, void, undefined> {
+    const isStuck = ({ state }: Entry<Task<T>, K>): boolean =>
+      (state & FAILED) !== 0 || ((state & DONE) === 0 && !isTodo(state, this.#index.maxTries, true));
+    if (keys !== undefined) {
+      // All of them are looked for first, so that an unknown one leaves nothing half done.
+      const entries = [...keys].map((key) => this.requireTask(key));
+      yield* entries.filter(isStuck);
+      return;
+    }
+    yield* this.members(this.#index.failed);
+    for (const entry of this.members(this.#index.unfinished)) if (isStuck(entry)) yield entry;
+  }
+
+  // ---- For the classes that build on this one.
+
+  /** The entry of a task that must be there. */
+  protected requireTask(key: K, toChange: boolean = true): Entry<Task<T>, K> {
+    if (toChange) this.#engine.requireWritable();
+    else this.#engine.requireOpen();
+    const entry = this.#engine.table.find(key);
+    if (entry !== undefined) return entry;
+    throw new PodError('ERR_POD_UNKNOWN_KEY', `${this.path}: there is no task ${JSON.stringify(key)}. Add it first.`, {
+      path: this.path,
+      key,
+    });
+  }
+
+  #state(key: K): number {
+    return this.#engine.table.find(key)?.state ?? 0;
+  }
+
+  /** Changes a task's record as one step: one record in the log, and one fsync at level `power`. */
+  protected changeTask(entry: Entry<Task<T>, K>, change: (task: TaskRecord) => void, withData: boolean = false): void {
+    const record: TaskRecord = { ...NEW_TASK, ...asObject(entry.plain) };
+    change(record);
+    this.#engine.table.edit(entry, withData ? this.checkedTask(entry.key, record) : record);
+    this.rates.sample(this.#index.done.size, this.size);
+  }
+
+  /** What the schema makes of a whole task, where there is one. */
+  protected checkedTask(key: K, task: object): object {
+    const { checkValue } = this.#engine;
+    return checkValue === undefined ? task : (copyJson(checkValue(task, key)) as object);
+  }
+
+  #setTries(key: K, next: (tries: number) => number): void {
+    const entry = this.requireTask(key);
+    this.changeTask(entry, (task) => {
+      task._tries = next(triesNow(entry));
+      // The error of a try that was taken back must not pass for the outcome of the next one with that number.
+      const error: TaskRecord['_error'] | null = task._error;
+      if (error != null && error.try > task._tries) task._error = { ...error, try: task._tries };
+    });
+  }
+
+  /** Counts a try and appends it: the claim is safe from the death of the process before anybody works on the task. */
+  protected claim(entry: Entry<Task<T>, K>): void {
+    this.changeTask(entry, (task) => {
+      task._tries = triesNow(entry) + 1;
+    });
+    this.#engine.appendNow();
+  }
+
+  #now(): string {
+    return new Date(this.#engine.clock.now()).toISOString();
+  }
+}
+
+function triesNow<V, K extends Key>(entry: Entry<V, K>): number {
+  return exactTries(entry.state, () => entry.peek());
+}
