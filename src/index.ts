@@ -7,6 +7,7 @@ export { PodError, type PodErrorCode, type PodErrorDetails } from './core/errors
 export type { Json } from './core/json.ts';
 export type { Key } from './core/key.ts';
 export type { Ending, RecoveryReport } from './disk/recovery.ts';
+export type { PodEvents } from './pod/events.ts';
 export {
   DEFAULT_FILE_SIZE,
   DEFAULT_SYNC_AT,
@@ -18,9 +19,19 @@ export {
   type StandardSchema,
 } from './pod/options.ts';
 export { PersistentOrderedDict, PersistentOrderedDict as POD } from './pod/pod.ts';
+export type { BreakerOptions } from './tracker/breaker.ts';
 export type { ErrorClass } from './tracker/error-classes.ts';
-export type { GateOptions, LoopOptions, RetryOptions, TrackerOptions } from './tracker/options.ts';
+export type { TrackerEvents } from './tracker/events.ts';
+export type {
+  FailOptions,
+  GateOptions,
+  GroupName,
+  LoopOptions,
+  PacedOptions,
+  RetryOptions,
+  TrackerOptions,
+} from './tracker/options.ts';
 export type { ResumeReport } from './tracker/resume.ts';
 export type { TrackerStats } from './tracker/stats.ts';
-export { NEW_TASK, type Task, type TaskError, type TaskRecord } from './tracker/task.ts';
+export { type Blame, NEW_TASK, type Task, type TaskError, type TaskRecord } from './tracker/task.ts';
 export { ProgressTracker, ProgressTracker as Tracker } from './tracker/tracker.ts';

@@ -26,7 +26,7 @@ export class CrawlState {
 
   constructor(folder: string, maxTries: number) {
     this.folder = folder;
-    this.tasks = ProgressTracker.open<PageTask>(path.join(folder, 'tasks.pod'), { maxTries });
+    this.tasks = ProgressTracker.open<PageTask>(path.join(folder, 'tasks.pod'), { maxTries, maxDeaths: 0 });
     this.pages = POD.open<PageResult>(path.join(folder, 'pages.pod'));
   }
 

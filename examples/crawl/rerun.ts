@@ -35,13 +35,13 @@ function giveBackTries({ tasks }: CrawlState): number {
   // As one step, so that dying in the middle of it neither loses a page nor gives a try back twice.
   tasks.transaction(() => {
     for (const url of tasks.resume.unfinishedKeys) {
-      const task = tasks.snapshot(url);
-      if (task === undefined) continue;
-      const interruptions = (task.interruptions ?? 0) + 1;
+      if (!tasks.has(url)) continue;
+      const interruptions = (tasks.get(url)?.interruptions ?? 0) + 1;
       const isExcused = interruptions <= MAX_INTERRUPTIONS;
+      if (isExcused) tasks.decrementTries(url);
       // Order is that of insertion, and only a new entry goes to the end.
-      tasks.delete(url);
-      tasks.set(url, { ...task, interruptions, _tries: task._tries - (isExcused ? 1 : 0) });
+      const task = tasks.pop(url);
+      if (task !== undefined) tasks.set(url, { ...task, interruptions });
       if (isExcused) givenBack += 1;
       else tasks.fail(url, new Error('the process died while fetching it'));
     }

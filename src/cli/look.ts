@@ -7,7 +7,7 @@ import { exportTastypy } from '../disk/tastypy-export.ts';
 import { normalizePath } from '../pod/open-pods.ts';
 import { optionsError } from '../pod/options.ts';
 import { engineOf } from '../pod/pod.ts';
-import type { TaskRecord } from '../tracker/task.ts';
+import { isPutOff, type TaskError, type TaskRecord } from '../tracker/task.ts';
 import type { Command, Given, Output } from './command.ts';
 import { type AnyPod, type AnyTracker, reading, requireTracker, unknownKey } from './open.ts';
 import { columns, countOption, figure, findKey, keyWord } from './words.ts';
@@ -174,11 +174,17 @@ function explainTask(tracker: AnyTracker, key: Key): string {
   const { _tries: tries, _done, _aborted, _error } = tracker.snapshot(key) as TaskRecord;
   const { maxTries } = tracker;
   const tried = `tried ${tries} ${tries === 1 ? 'time' : 'times'}${maxTries === 0 ? '' : ` of ${maxTries}`}`;
-  const error = _error == null ? '' : `; the last error, at ${_error.at}, was ${_error.name}: ${_error.message}`;
+  const error =
+    _error == null ? '' : `; the last error, at ${_error.at}, was ${_error.name}: ${_error.message}${blamed(_error)}`;
   if (_done) return `done, ${tried}`;
   if (_aborted) return `aborted, ${tried}${error}`;
   if (maxTries > 0 && tries >= maxTries) return `out of tries, ${tried}${error}`;
+  if (isPutOff({ _error }, nodeSystem.clock.now())) return `to do, but not before ${_error?.retryAt}, ${tried}${error}`;
   return `to do, ${tried}${error}`;
+}
+
+function blamed({ blame }: TaskError): string {
+  return blame === undefined ? '' : ` (the ${blame}'s fault)`;
 }
 
 function exportEntries({ path, json, options }: Given, { out }: Output): number {

@@ -1,5 +1,5 @@
 /**
- * Time as an argument: what the wall clock says, for texts and reports, and a timer that never keeps a process alive.
+ * Time as an argument: what the wall clock says, for texts and reports, and a timer that keeps no process alive.
  *
  * No order, lock or decision about data depends on the wall clock (reliability B29).
  */
@@ -10,6 +10,6 @@ export interface Clock {
   now(): number;
   /** Milliseconds since some moment, never going back; for durations. */
   monotonic(): number;
-  /** Calls `task` once after `delayMs`, without keeping the process alive. Returns a function that cancels it. */
-  after(delayMs: number, task: () => void): () => void;
+  /** Calls `task` once after `delayMs`, without keeping the process alive unless asked to. Returns a function that cancels it. */
+  after(delayMs: number, task: () => void, options?: { readonly keepAlive?: boolean }): () => void;
 }

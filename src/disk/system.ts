@@ -18,9 +18,9 @@ export interface System {
 const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  after: (delayMs, task) => {
+  after: (delayMs, task, { keepAlive = false } = {}) => {
     const timer = setTimeout(task, delayMs);
-    timer.unref();
+    if (!keepAlive) timer.unref();
     return () => clearTimeout(timer);
   },
 };

@@ -18,6 +18,7 @@ import type { FolderMeta } from '../disk/manifest.ts';
 import { type ReadFolder, readFolder } from '../disk/reader.ts';
 import { bindFolder, type Recovered, type RecoveryReport, recoverFolder } from '../disk/recovery.ts';
 import type { System } from '../disk/system.ts';
+import { Events, type PodEvents } from './events.ts';
 import {
   DEFAULT_FILE_SIZE,
   DEFAULT_SYNC_AT,
@@ -43,6 +44,9 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   syncAt: number;
   syncEvery: number;
   closed: boolean = false;
+  readonly events: Events<PodEvents> = new Events();
+  /** Called when the engine closes: whoever waits for something in it need not wait any more. */
+  readonly closing: Set<() => void> = new Set();
   /** Opening wrote nothing but the files that every pod has: the folder was missing, empty, or tastypy's and keeps its layout. */
   readonly isFresh: boolean;
   /** Opens that were not closed yet. */
@@ -160,17 +164,32 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   sync(): void {
     this.requireWritable();
     this.#requireNoTransaction('sync()');
+    const told = this.#syncPoint();
     this.#writable().sync();
     this.#backgroundError = undefined;
+    told();
     this.#afterSyncPoint();
   }
 
   async flush(): Promise<void> {
     this.requireWritable();
     this.#requireNoTransaction('flush()');
+    const told = this.#syncPoint();
     await this.#writable().flush();
     this.#backgroundError = undefined;
+    told();
     if (!this.closed) this.#afterSyncPoint();
+  }
+
+  /** What tells of the sync point that begins here, once it is made. */
+  #syncPoint(): () => void {
+    const { clock } = this.#system;
+    const keys = this.table.dirty.size;
+    if (keys === 0 || !this.events.isHeard('sync')) return () => {};
+    const startedMs = clock.monotonic();
+    return () => {
+      this.events.emit('sync', () => ({ path: this.path, keys, durationMs: clock.monotonic() - startedMs }));
+    };
   }
 
   /** Appends what is pending: safe from the death of the process, not yet from a power cut. Nothing at level `exit`. */
@@ -237,7 +256,9 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     if (this.closed) return;
     if (this.#folder !== undefined) {
       this.#requireNoTransaction('close()');
+      const told = this.#syncPoint();
       this.#folder.sync();
+      told();
       this.#fold = undefined;
       this.#stop();
       try {
@@ -254,6 +275,7 @@ export class PodEngine<V, K extends Key> implements TableOwner {
 
   #stop(): void {
     this.closed = true;
+    for (const tell of this.closing) tell();
     this.#stopExit();
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
@@ -350,9 +372,12 @@ export class PodEngine<V, K extends Key> implements TableOwner {
         this.#fold ??= new Fold(folder);
         if (this.#fold.step()) this.#fold = undefined;
         else this.#scheduleFold();
-      } catch {
+      } catch (error) {
         // The log keeps everything, so nothing is lost and nobody waits: try again later. If the disk stays as it is, the next
         // sync point, or close(), meets the error too.
+        if (error instanceof PodError && error.code === 'ERR_POD_CORRUPT') {
+          this.events.emit('corrupt', () => ({ path: this.path, error }));
+        }
         this.#fold = undefined;
         this.#foldNotBeforeMs = this.#system.clock.monotonic() + FOLD_RETRY_MS;
       }

@@ -9,6 +9,7 @@ import type { Key } from '../core/key.ts';
 import { copyTable } from '../disk/compact.ts';
 import type { RecoveryReport } from '../disk/recovery.ts';
 import type { PodEngine } from './engine.ts';
+import { POD_EVENTS, type PodEvents } from './events.ts';
 import { copyTarget, discardHandle, openHandle, releaseHandle } from './open-pods.ts';
 import { type Entries, type PodOptions, pairs } from './options.ts';
 
@@ -339,6 +340,23 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
    */
   transaction<R>(change: () => R): R {
     return this.#engine.transaction(change);
+  }
+
+  // ---- Events.
+
+  /**
+   * Calls `listener` at every such event; see `PodEvents`. The same events go to the channels `everpod:sync` and `everpod:corrupt` of
+   * `node:diagnostics_channel`. They cost nothing while nobody listens, and a listener that throws does not disturb the pod: its error
+   * becomes an uncaught exception.
+   *
+   * @returns what ends it when it is disposed of
+   * @throws {PodError} `ERR_POD_OPTIONS` where there is no such event
+   *
+   * @example
+   * pod.on('sync', ({ keys, durationMs }) => console.log(`${keys} keys in ${durationMs} ms`));
+   */
+  on<N extends keyof PodEvents>(name: N, listener: (event: PodEvents[N]) => void): Disposable {
+    return this.#engine.events.on(POD_EVENTS, name, listener);
   }
 
   // ---- The folder.

@@ -4,16 +4,28 @@
 import type { Entry } from '../core/entry.ts';
 import type { Key } from '../core/key.ts';
 import type { PodEngine } from '../pod/engine.ts';
+import { optionsError } from '../pod/options.ts';
 import type { HANDLE_DOOR } from '../pod/pod.ts';
-import { checkLoopOptions, type LoopOptions } from './options.ts';
+import {
+  checkLoopOptions,
+  checkPacedOptions,
+  type GroupName,
+  isPaced,
+  type LoopOptions,
+  type PacedOptions,
+} from './options.ts';
+import { type PacedHost, PacedLoop, pacedIterator } from './paced.ts';
 import { RecordedPod } from './records.ts';
-import type { Task } from './task.ts';
+import { FAILED, isPutOff, type Task } from './task.ts';
 import type { TaskIndex } from './task-index.ts';
 
 /** A tracker that hands out what is left to do. */
 export abstract class LoopedPod<T extends object, K extends Key> extends RecordedPod<T, K> {
   readonly #engine: PodEngine<Task<T>, K>;
   readonly #index: TaskIndex<Task<T>, K>;
+  readonly #inFlight: Set<Entry<Task<T>, K>> = new Set();
+  readonly #loops: Set<PacedLoop<Task<T>, K>> = new Set();
+  readonly #blocked: Map<GroupName, number> = new Map();
 
   constructor(door: typeof HANDLE_DOOR, engine: PodEngine<Task<T>, K>, index: TaskIndex<Task<T>, K>) {
     super(door, engine, index);
@@ -50,24 +62,62 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
    * Where several tasks are worked on at once, let one pass end and all its tasks come back before the next begins: a second iterator hands
    * out whatever is not done, also what is still under way.
    *
+   * With `concurrency` the loop is a paced one: it hands out so many at once, keeps groups of tasks (such as the pages of one host) apart in
+   * time, waits for tasks in flight, which may add more, and ends when nothing is left and nothing is in flight. It is asynchronous.
+   * A failed task comes again in the same loop where `retryDelayMs` or `fail`'s `retryAfterMs` says when.
+   *
    * @throws {PodError} with the first step `ERR_POD_READONLY`, `ERR_POD_CLOSED`, `ERR_POD_OPTIONS`; with any, `ERR_POD_DISK` where the
    * claim could not be appended
    *
    * @example
    * for (const url of tasks.tryKeys({ limit: 100 })) await work(url);
+   *
+   * @example
+   * const hostOf = (url: string) => new URL(url).host;
+   * for await (const url of tasks.tryKeys({ concurrency: 16, group: hostOf, perGroup: 1, delayMs: 500 })) {
+   *   void work(url); // ends with markDone, fail or abort
+   * }
    */
-  *tryKeys(options?: LoopOptions): IterableIterator<K> {
-    for (const entry of this.#tries(options)) yield entry.key;
+  tryKeys(options: PacedOptions<K>): AsyncIterableIterator<K>;
+  tryKeys(options?: LoopOptions): IterableIterator<K>;
+  tryKeys(options: LoopOptions | PacedOptions<K> = {}): IterableIterator<K> | AsyncIterableIterator<K> {
+    return this.#handOut(options, ({ key }) => key);
   }
 
   /** As `tryKeys`, with each task as a view. */
-  *tryItems(options?: LoopOptions): IterableIterator<[K, Task<T>]> {
-    for (const entry of this.#tries(options)) yield [entry.key, entry.value];
+  tryItems(options: PacedOptions<K>): AsyncIterableIterator<[K, Task<T>]>;
+  tryItems(options?: LoopOptions): IterableIterator<[K, Task<T>]>;
+  tryItems(
+    options: LoopOptions | PacedOptions<K> = {},
+  ): IterableIterator<[K, Task<T>]> | AsyncIterableIterator<[K, Task<T>]> {
+    return this.#handOut(options, ({ key, value }) => [key, value]);
   }
 
   /** As `tryKeys`, only the tasks, as views. */
-  *tryValues(options?: LoopOptions): IterableIterator<Task<T>> {
-    for (const entry of this.#tries(options)) yield entry.value;
+  tryValues(options: PacedOptions<K>): AsyncIterableIterator<Task<T>>;
+  tryValues(options?: LoopOptions): IterableIterator<Task<T>>;
+  tryValues(options: LoopOptions | PacedOptions<K> = {}): IterableIterator<Task<T>> | AsyncIterableIterator<Task<T>> {
+    return this.#handOut(options, ({ value }) => value);
+  }
+
+  /**
+   * Keeps paced loops of this tracker away from a group until a moment, for `Retry-After` and the like; a moment in the past frees it.
+   * Kept in memory only.
+   *
+   * @param until a date, or milliseconds since 1970
+   * @throws {PodError} `ERR_POD_OPTIONS` where that is no time
+   *
+   * @example
+   * tasks.blockGroup('a.example', Date.now() + 60_000);
+   */
+  blockGroup(group: GroupName, until: Date | number): void {
+    const untilMs = Number(until);
+    if (Number.isNaN(untilMs)) throw optionsError(this.path, 'until', 'must be a Date or milliseconds since 1970');
+    const nowMs = this.#engine.clock.now();
+    for (const [name, otherMs] of this.#blocked) if (otherMs <= nowMs) this.#blocked.delete(name);
+    if (untilMs > nowMs) this.#blocked.set(group, untilMs);
+    else this.#blocked.delete(group);
+    for (const loop of this.#loops) loop.regroup(group);
   }
 
   *#todo(options: LoopOptions = {}): Generator<Entry<Task<T>, K>, void, undefined> {
@@ -76,18 +126,64 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
     const { allowAborted = false, limit = Number.POSITIVE_INFINITY, signal } = options;
     const cursor = this.#engine.table.cursor((slot) => this.#index.nextTodo(slot, allowAborted));
     for (let count = 0; count < limit && signal?.aborted !== true; count++) {
-      const entry = cursor.next();
+      let entry = cursor.next();
+      while (entry !== undefined && this.#isPutOff(entry)) entry = cursor.next();
       if (entry === undefined) return;
       yield entry;
       this.#engine.requireOpen();
     }
   }
 
-  *#tries(options?: LoopOptions): Generator<Entry<Task<T>, K>, void, undefined> {
+  #isPutOff(entry: Entry<Task<T>, K>): boolean {
+    // Only what failed can be put off, so nothing else is looked at.
+    return (entry.state & FAILED) !== 0 && isPutOff(entry.peek(), this.#engine.clock.now());
+  }
+
+  #handOut<R>(
+    options: LoopOptions | PacedOptions<K>,
+    what: (entry: Entry<Task<T>, K>) => R,
+  ): IterableIterator<R> | AsyncIterableIterator<R> {
+    return isPaced(options) ? this.#paced(options as PacedOptions<K>, what) : this.#tries(options as LoopOptions, what);
+  }
+
+  #paced<R>(options: PacedOptions<K>, what: (entry: Entry<Task<T>, K>) => R): AsyncIterableIterator<R> {
+    const { closing } = this.#engine;
+    const begin = (): PacedLoop<Task<T>, K> => {
+      this.#engine.requireWritable();
+      checkPacedOptions(this.path, options);
+      const loop = new PacedLoop(this.#host(), options);
+      this.#loops.add(loop);
+      closing.add(loop.wake);
+      return loop;
+    };
+    const end = (loop: PacedLoop<Task<T>, K>): void => {
+      closing.delete(loop.wake);
+      this.#loops.delete(loop);
+    };
+    return pacedIterator(begin, end, what);
+  }
+
+  #host(): PacedHost<Task<T>, K> {
+    const { table, clock } = this.#engine;
+    return {
+      clock,
+      index: this.#index,
+      inFlight: this.#inFlight,
+      cursor: (pick) => table.cursor(pick),
+      find: (key) => table.find(key),
+      claim: (entry) => this.claim(entry),
+      refund: (entries) => this.refund(entries),
+      blockedUntil: (group) => this.#blocked.get(group) ?? Number.NEGATIVE_INFINITY,
+      paused: (pause) => this.events.emit('pause', () => ({ path: this.path, ...pause })),
+      requireWritable: () => this.#engine.requireWritable(),
+    };
+  }
+
+  *#tries<R>(options: LoopOptions, what: (entry: Entry<Task<T>, K>) => R): Generator<R, void, undefined> {
     this.#engine.requireWritable();
     for (const entry of this.#todo(options)) {
       this.claim(entry);
-      yield entry;
+      yield what(entry);
     }
   }
 }

@@ -4,13 +4,19 @@
 import { z } from 'zod';
 import type { Key } from '../core/key.ts';
 import { checkWith, type Entries, type PodOptions, type StandardSchema, wholeNumber } from '../pod/options.ts';
-import type { Task } from './task.ts';
+import type { BreakerOptions } from './breaker.ts';
+import type { Blame, Task } from './task.ts';
 
 /** How a tracker is opened: as a pod, and with a limit of tries. */
 export interface TrackerOptions<T extends object, K extends Key>
   extends Omit<PodOptions<Task<T>, K>, 'init' | 'schema'> {
   /** How often a task is handed out at most; 0 means no limit. Kept on disk; default: as on disk, else 0. */
   maxTries?: number | undefined;
+  /**
+   * A task that was in flight this many times in a row when the process died (killed, out of memory, an error that nobody caught) is set
+   * aside, instead of killing the process again; 0 means never. Default 5. Looked at when the folder is opened for writing.
+   */
+  maxDeaths?: number | undefined;
   /** Merged in with `update()` after loading. */
   init?: Entries<Partial<Task<T>>, K> | undefined;
   /** Checks the user's part of each task, without `_tries`, `_done`, `_aborted` and `_error`. */
@@ -29,6 +35,38 @@ export interface LoopOptions extends GateOptions {
   limit?: number | undefined;
   /** End when it is aborted. */
   signal?: AbortSignal | undefined;
+  /** With it the loop is a paced one, which waits; see `PacedOptions`. */
+  concurrency?: undefined;
+}
+
+/** What tells which tasks belong together, such as the host of an address. */
+export type GroupName = string | number;
+
+/** How a loop is paced that hands out several tasks at once and waits for them. */
+export interface PacedOptions<K extends Key = Key> extends Omit<LoopOptions, 'concurrency'> {
+  /**
+   * At most this many tasks are in flight: handed out, and neither `markDone`, `fail`, `abort` nor anything else has said how it went. From
+   * 1. The loop waits for them, and ends when nothing is left and nothing is in flight.
+   */
+  concurrency: number;
+  /** The group of a task. Default: all are one, with no limit of its own. */
+  group?: ((key: K) => GroupName) | undefined;
+  /** At most this many of one group are in flight; default 1. */
+  perGroup?: number | undefined;
+  /** At least this long between the starts of two tasks of one group, and from the end of one to the next start. Default 0. */
+  delayMs?: number | ((group: GroupName) => number) | undefined;
+  /** Failed tasks with tries left come again in this same loop, this much later. Default: only those with `retryAfterMs`. */
+  retryDelayMs?: number | undefined;
+  /** Pauses when tries fail alike. Default: never. */
+  breaker?: BreakerOptions | undefined;
+}
+
+/** What is known of a failure beside the error. */
+export interface FailOptions {
+  /** Who is to blame; default `'task'`. For any other the try is given back, so that it does not count towards `maxTries`. */
+  blame?: Blame | undefined;
+  /** The loops leave the task alone for this long, also after a restart; milliseconds. Default: no longer than the pass lasts. */
+  retryAfterMs?: number | undefined;
 }
 
 /** Which failed tasks are put back; all that is given must fit. */
@@ -62,6 +100,28 @@ export function checkRetryOptions(path: string, options: object): void {
   checkWith(retrySchema, path, options);
 }
 
+/** At most this long, so that a time that is added to today's is a date. */
+const DURATION_MS_MAX = 10 * 365 * 86_400_000;
+
+function durationMs(): z.ZodNumber {
+  const message = `must be a number of milliseconds from 0 to ${DURATION_MS_MAX}`;
+  return z.number(message).min(0, message).max(DURATION_MS_MAX, message);
+}
+
+const failSchema = z.strictObject({
+  blame: z.enum(['task', 'host', 'environment'], 'must be "task", "host" or "environment"').optional(),
+  retryAfterMs: durationMs().optional(),
+});
+
+/**
+ * Checks the options of `fail` as a caller gave them.
+ *
+ * @throws {PodError} `ERR_POD_OPTIONS` naming the option
+ */
+export function checkFailOptions(path: string, options: object): void {
+  checkWith(failSchema, path, options);
+}
+
 const loopSchema = z.strictObject({
   allowAborted: z.boolean('must be true or false').optional(),
   limit: z
@@ -71,7 +131,46 @@ const loopSchema = z.strictObject({
     )
     .optional(),
   signal: z.custom<object>((value) => value instanceof AbortSignal, 'must be an AbortSignal').optional(),
+  concurrency: z.undefined().optional(),
 });
+
+const aFunction = z.custom<object>((value) => typeof value === 'function', 'must be a function');
+const fromOne = wholeNumber(1, Number.MAX_SAFE_INTEGER);
+const pacedSchema = loopSchema.extend({
+  concurrency: fromOne,
+  group: aFunction.optional(),
+  perGroup: fromOne.optional(),
+  delayMs: z
+    .union([durationMs(), aFunction], 'must be a number of milliseconds, or a function that gives it')
+    .optional(),
+  retryDelayMs: durationMs().optional(),
+  breaker: z
+    .strictObject(
+      { failures: fromOne, of: fromOne.optional(), pauseMs: durationMs().optional() },
+      'must have the number of failures',
+    )
+    .refine(({ failures, of = failures }) => of >= failures, 'cannot need more failures than it looks at')
+    .optional(),
+});
+
+/** Whether the options are those of a paced loop; one that lacks `concurrency` is told so by `checkPacedOptions`. */
+export function isPaced(options: object): boolean {
+  const { concurrency } = options as { concurrency?: unknown };
+  return (
+    concurrency !== undefined || PACED_ONLY.some((name) => (options as Record<string, unknown>)[name] !== undefined)
+  );
+}
+
+const PACED_ONLY = ['group', 'perGroup', 'delayMs', 'retryDelayMs', 'breaker'];
+
+/**
+ * Checks the options of a paced loop as a caller gave them.
+ *
+ * @throws {PodError} `ERR_POD_OPTIONS` naming the option
+ */
+export function checkPacedOptions(path: string, options: object): void {
+  checkWith(pacedSchema, path, options);
+}
 
 /**
  * Checks the options of a loop as a caller gave them.

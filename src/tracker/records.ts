@@ -6,10 +6,12 @@ import { PodError } from '../core/errors.ts';
 import { copyJson, setOwn } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
 import type { PodEngine } from '../pod/engine.ts';
+import type { Events } from '../pod/events.ts';
 import type { HANDLE_DOOR } from '../pod/pod.ts';
 import { type ErrorClass, ErrorClasses, errorClassOf, errorOf } from './error-classes.ts';
+import { TRACKER_EVENTS, type TrackerEvents } from './events.ts';
 import { ListedPod } from './lists.ts';
-import { checkRetryOptions, type RetryOptions } from './options.ts';
+import { checkFailOptions, checkRetryOptions, type FailOptions, type RetryOptions } from './options.ts';
 import { RateMeter } from './stats.ts';
 import {
   ABORTED,
@@ -21,8 +23,10 @@ import {
   isTodo,
   NEW_TASK,
   type Task,
+  type TaskError,
   type TaskRecord,
   toTaskError,
+  UNFINISHED,
 } from './task.ts';
 import type { TaskIndex } from './task-index.ts';
 
@@ -47,6 +51,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
    */
   markDone(key: K, data?: Partial<T>): void {
     const entry = this.requireTask(key);
+    const wasDone = (entry.state & DONE) !== 0;
     const members = data === undefined ? undefined : copyData(data);
     this.changeTask(
       entry,
@@ -59,6 +64,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
       },
       members !== undefined,
     );
+    if (!wasDone) this.events.emit('done', () => ({ path: this.path, key: entry.key }));
   }
 
   /** Marks a task as not done. */
@@ -77,17 +83,16 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
   /** Sets a task aside: it is not handed out any more. The reason, an error or words, is kept as its `_error`. */
   abort(key: K, reason?: unknown): void {
     const entry = this.requireTask(key);
-    this.changeTask(entry, (task) => {
-      task._aborted = true;
-      if (reason !== undefined) task._error = toTaskError(reason, this.#now(), triesNow(entry), 'Aborted');
-    });
+    const error = reason === undefined ? undefined : toTaskError(reason, this.#now(), triesNow(entry), 'Aborted');
+    this.#setAside(entry, error);
   }
 
   /** Puts an aborted task back. */
   unabort(key: K): void {
     this.changeTask(this.requireTask(key), (task) => {
       task._aborted = false;
-      if (task._error?.name === 'Aborted') delete task._error;
+      // A task that the process died of gets as many chances as any other.
+      if (task._error?.name === 'Aborted' || task._error?.deaths !== undefined) delete task._error;
     });
   }
 
@@ -96,12 +101,33 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     return (this.requireTask(key, false).state & ABORTED) !== 0;
   }
 
-  /** Remembers why a try failed: the error's name, message and code, when, and which try. The try stays counted. */
-  fail(key: K, error: unknown): void {
+  /**
+   * Remembers why a try failed: the error's name, message and code, when, and which try. The try stays counted, unless somebody else is to
+   * blame: then it is given back.
+   *
+   * @throws {PodError} `ERR_POD_UNKNOWN_KEY`, `ERR_POD_OPTIONS`
+   *
+   * @example
+   * tasks.fail(url, error); // counts
+   * tasks.fail(url, new Error('HTTP 429'), { blame: 'host', retryAfterMs: 60_000 }); // does not, and not again within a minute
+   */
+  fail(key: K, error: unknown, options: FailOptions = {}): void {
+    checkFailOptions(this.path, options);
+    const { blame = 'task', retryAfterMs } = options;
     const entry = this.requireTask(key);
+    const tries = triesNow(entry);
+    // Only a try that is under way can be given back, and only once.
+    const counted = blame !== 'task' && (entry.state & UNFINISHED) !== 0 ? tries - 1 : tries;
+    const kept: TaskError = {
+      ...toTaskError(error, this.#now(), counted, 'Error'),
+      ...(blame !== 'task' && { blame }),
+      ...(retryAfterMs !== undefined && { retryAt: this.#now(retryAfterMs) }),
+    };
     this.changeTask(entry, (task) => {
-      task._error = toTaskError(error, this.#now(), triesNow(entry), 'Error');
+      task._tries = counted;
+      task._error = kept;
     });
+    this.events.emit('fail', () => ({ path: this.path, key: entry.key, error: kept }));
   }
 
   /** How often a task was handed out. */
@@ -180,6 +206,22 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     for (const entry of this.members(this.#index.unfinished)) if (isStuck(entry)) yield entry;
   }
 
+  // ---- Events.
+
+  /**
+   * Calls `listener` at every such event; see `TrackerEvents`. The same events go to the channels `everpod:done`, `everpod:fail`,
+   * `everpod:abort` and `everpod:pause` of `node:diagnostics_channel`. Otherwise as with a pod.
+   *
+   * @returns what ends it when it is disposed of
+   * @throws {PodError} `ERR_POD_OPTIONS` where there is no such event
+   *
+   * @example
+   * tasks.on('fail', ({ key, error }) => console.warn(key, error.message));
+   */
+  override on<N extends keyof TrackerEvents<K>>(name: N, listener: (event: TrackerEvents<K>[N]) => void): Disposable {
+    return this.events.on(TRACKER_EVENTS, name, listener);
+  }
+
   // ---- For the classes that build on this one.
 
   /** The entry of a task that must be there. */
@@ -230,8 +272,64 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     this.#engine.appendNow();
   }
 
-  #now(): string {
-    return new Date(this.#engine.clock.now()).toISOString();
+  /** Gives tries back that failed for a reason which is not the task's; those that got it back already are passed by. Returns how many. */
+  protected refund(entries: readonly Entry<Task<T>, K>[]): number {
+    const mine = entries.filter(({ slot, state }) => slot >= 0 && (state & FAILED) !== 0 && (state & DONE) === 0);
+    let count = 0;
+    for (const entry of mine) {
+      const error = (entry.peek() as Partial<TaskRecord>)._error;
+      if (error == null || error.blame !== undefined) continue;
+      const tries = Math.max(0, triesNow(entry) - 1);
+      this.changeTask(entry, (task) => {
+        task._tries = tries;
+        task._error = { ...error, try: Math.min(error.try, tries), blame: 'environment' };
+      });
+      count++;
+    }
+    return count;
+  }
+
+  /**
+   * Marks what was in flight when the last process died, and sets aside what was it too often. A task that failed or was done in between
+   * begins anew, and so does one that a signal or the end of the program interrupted: that is nobody's fault.
+   */
+  protected markDeaths(maxDeaths: number): void {
+    const { ended, how } = this.recovery;
+    if (ended !== 'killed' && ended !== 'error') return;
+    for (const entry of [...this.members(this.#index.unfinished)]) {
+      const { _error: last } = entry.peek() as Partial<TaskRecord>;
+      const deaths = (typeof last?.deaths === 'number' ? last.deaths : 0) + 1;
+      const error: TaskError = {
+        name: 'ProcessDied',
+        message: `the process died (${how ?? ended}) while this task was in flight`,
+        at: this.#now(),
+        try: triesNow(entry),
+        deaths,
+      };
+      if (maxDeaths > 0 && deaths >= maxDeaths) this.#setAside(entry, error);
+      else {
+        this.changeTask(entry, (task) => {
+          task._error = error;
+        });
+      }
+    }
+  }
+
+  #setAside(entry: Entry<Task<T>, K>, error: TaskError | undefined): void {
+    const wasAborted = (entry.state & ABORTED) !== 0;
+    this.changeTask(entry, (task) => {
+      task._aborted = true;
+      if (error !== undefined) task._error = error;
+    });
+    if (!wasAborted) this.events.emit('abort', () => ({ path: this.path, key: entry.key, error }));
+  }
+
+  protected get events(): Events<TrackerEvents<K>> {
+    return this.#engine.events as unknown as Events<TrackerEvents<K>>;
+  }
+
+  #now(laterMs: number = 0): string {
+    return new Date(this.#engine.clock.now() + laterMs).toISOString();
   }
 }
 

@@ -9,6 +9,15 @@ import type { Table, TableObserver } from '../core/table.ts';
 import { SlotSet } from './slot-set.ts';
 import { ABORTED, DONE, FAILED, hasTriesLeft, stateOf, TRIED, triesIn, UNFINISHED } from './task.ts';
 
+/** Is told of changes of tasks' states. */
+export interface TaskWatcher<V, K extends Key> {
+  /** A task is new, or its state has changed. */
+  taskChanged(entry: Entry<V, K>): void;
+  taskRemoved(entry: Entry<V, K>): void;
+  /** Many changed at once: look at all that matter. */
+  tasksRebuilt(): void;
+}
+
 export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
   readonly done: SlotSet = new SlotSet();
   readonly aborted: SlotSet = new SlotSet();
@@ -24,6 +33,7 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
   /** Not done and not aborted, with every try used up. */
   exhausted: number = 0;
   readonly #table: Table<V, K>;
+  readonly #watchers: Set<TaskWatcher<V, K>> = new Set();
   #maxTries: number;
 
   constructor(table: Table<V, K>, maxTries: number) {
@@ -49,6 +59,14 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
     return next < 0 || (aborted >= 0 && aborted < next) ? aborted : next;
   }
 
+  watch(watcher: TaskWatcher<V, K>): void {
+    this.#watchers.add(watcher);
+  }
+
+  unwatch(watcher: TaskWatcher<V, K>): void {
+    this.#watchers.delete(watcher);
+  }
+
   entryChanged(entry: Entry<V, K>): void {
     const state = stateOf(entry.peek());
     if (state === entry.state) return;
@@ -56,12 +74,14 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
     entry.state = state;
     this.#count(state, 1);
     this.#file(entry.slot, state);
+    for (const watcher of this.#watchers) watcher.taskChanged(entry);
   }
 
   entryRemoved(entry: Entry<V, K>): void {
     this.#count(entry.state, -1);
     this.#file(entry.slot, -1);
     entry.state = -1;
+    for (const watcher of this.#watchers) watcher.taskRemoved(entry);
   }
 
   tableRebuilt(): void {
@@ -74,6 +94,7 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
       this.#count(entry.state, 1);
       this.#file(entry.slot, entry.state);
     }
+    for (const watcher of this.#watchers) watcher.tasksRebuilt();
   }
 
   #count(state: number, by: 1 | -1): void {

@@ -15,9 +15,18 @@ export interface TaskError {
   code?: string;
   /** When. ISO 8601. */
   at: string;
-  /** Which try it was, from 1. */
+  /** Which try it was, from 1; one less where the try was given back. */
   try: number;
+  /** Who is to blame where it is not the task itself; such a failure uses up no try. */
+  blame?: Exclude<Blame, 'task'>;
+  /** The loops leave the task alone until then. ISO 8601. */
+  retryAt?: string;
+  /** How often in a row the process died while the task was in flight. */
+  deaths?: number;
 }
+
+/** Who is to blame for a failure: the task, the host it is about, or the environment it ran in (the network, a proxy, this machine). */
+export type Blame = 'task' | 'host' | 'environment';
 
 /** What a tracker keeps about a task beside the user's own data. */
 export interface TaskRecord {
@@ -76,6 +85,20 @@ function triesOf(task: object): number {
 export function exactTries(state: number, value: () => unknown): number {
   const tries = triesIn(state);
   return tries < TRIES_MAX ? tries : triesOf(value() as object);
+}
+
+/** Whether the loops leave a failed task alone until later. */
+export function isPutOff(value: unknown, nowMs: number): boolean {
+  const at = retryAtOf(value);
+  return at !== undefined && at > nowMs;
+}
+
+/** When a failed task may be tried again, where somebody said so. Milliseconds since 1970. */
+export function retryAtOf(value: unknown): number | undefined {
+  const { _error: error } = value as { _error?: { retryAt?: unknown } | null };
+  if (typeof error?.retryAt !== 'string') return undefined;
+  const at = Date.parse(error.retryAt);
+  return Number.isNaN(at) ? undefined : at;
 }
 
 /** A value as an object that can hold a record: one that is none goes under the name `val`, so that nothing is lost. */

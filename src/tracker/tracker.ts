@@ -16,6 +16,9 @@ import { estimate, type TrackerStats } from './stats.ts';
 import { asObject, copyData, isTodo, NEW_TASK, type Task, toTask } from './task.ts';
 import { TaskIndex } from './task-index.ts';
 
+/** A task that was in flight at this many deaths of the process in a row is set aside. */
+const DEFAULT_MAX_DEATHS = 5;
+
 /**
  * A pod of tasks. Each value holds the user's data and `_tries`, `_done`, `_aborted`, and `_error` once a try failed. Counters and the
  * index of what is left to do are derived from the entries whenever one changes, so editing a task by hand keeps them right.
@@ -65,7 +68,10 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     path: string,
     options: TrackerOptions<T, K> = {},
   ): ProgressTracker<T, K> {
-    const { init, maxTries, schema, ...rest } = options;
+    const { init, maxTries, maxDeaths, schema, ...rest } = options;
+    if (maxDeaths !== undefined && (!Number.isSafeInteger(maxDeaths) || maxDeaths < 0)) {
+      throw optionsError(path, 'maxDeaths', 'must be a whole number from 0');
+    }
     const podOptions: PodOptions<Task<T>, K> & { maxTries?: number | undefined } = {
       ...rest,
       ...(maxTries !== undefined && { maxTries }),
@@ -77,7 +83,9 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
       accepts: (other): other is ProgressTracker<T, K> => other instanceof ProgressTracker,
       make: (engine) => {
         requireTasks(engine);
-        return new ProgressTracker(HANDLE_DOOR, engine);
+        const tracker = new ProgressTracker<T, K>(HANDLE_DOOR, engine);
+        if (engine.isWritable) tracker.markDeaths(maxDeaths ?? DEFAULT_MAX_DEATHS);
+        return tracker;
       },
     });
     try {

@@ -185,6 +185,20 @@ describe('explain', () => {
     expect(JSON.parse(everpod('explain', path, key, '--json').out)).toMatchObject({ todo: code === 0 });
   });
 
+  it('says who is to blame, and until when a task is put off', () => {
+    const path = temporary.path();
+    const tracker = ProgressTracker.open(path);
+    tracker.addMany(['a', 'b']);
+    tracker.fail('a', new Error('HTTP 429'), { blame: 'host', retryAfterMs: 60_000 });
+    const at = new Date(clock.now() + 60_000).toISOString();
+    tracker.close();
+    expect(answer('explain', path, 'a')).toMatch(
+      new RegExp(`^a: to do, but not before ${at}, tried 0 times; .* HTTP 429 \\(the host's fault\\)\n$`),
+    );
+    clock.advance(60_000);
+    expect(answer('explain', path, 'a')).toMatch(/^a: to do, tried 0 times; /);
+  });
+
   it('is for tasks that are there', () => {
     expect(everpod('explain', trackerAt(), 'x')).toMatchObject({ code: 1, out: '' });
     expect(everpod('explain', podAt({ a: 1 }), 'a')).toMatchObject({ code: 2, out: '' });

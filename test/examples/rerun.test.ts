@@ -63,7 +63,11 @@ describe('prepareRerun', () => {
     expect(rerun(folder)).toEqual({
       lines: ['The last run ended in good order.', '5 pages: 1 done, 4 to do, 0 given up.'],
       tasks,
-      reasons: [['b', 'busy']],
+      reasons: [
+        ['b', 'busy'],
+        ['c', 'the process died (killed) while this task was in flight'],
+        ['d', 'the process died (killed) while this task was in flight'],
+      ],
     });
   });
 

@@ -1,0 +1,378 @@
+/**
+ * The paced loop: hands tasks out no faster than it is allowed to, and waits where the plain loop would end.
+ *
+ * A task is in flight from its claim until its record says how it went, by whatever road. Tasks are taken in order; one whose group may not
+ * start another now waits in its group, and the next task of another group goes first. So there is one walk over the index and, for a
+ * group, one small object, however many groups there are.
+ */
+import type { Clock } from '../core/clock.ts';
+import type { Entry } from '../core/entry.ts';
+import type { Key } from '../core/key.ts';
+import { Breaker, type Pause } from './breaker.ts';
+import { DueQueue } from './due-queue.ts';
+import { errorClassOf, errorOf } from './error-classes.ts';
+import type { GroupName, PacedOptions } from './options.ts';
+import { ABORTED, DONE, FAILED, isTodo, retryAtOf, UNFINISHED } from './task.ts';
+import type { TaskIndex, TaskWatcher } from './task-index.ts';
+
+/** What the loop asks of its tracker. */
+export interface PacedHost<V, K extends Key> {
+  readonly clock: Clock;
+  readonly index: TaskIndex<V, K>;
+  /** Places in the order; what is added later is found later. */
+  cursor(pick: (slot: number) => number): { next(): Entry<V, K> | undefined };
+  find(key: K): Entry<V, K> | undefined;
+  claim(entry: Entry<V, K>): void;
+  /** What any paced loop of the tracker has in flight, so that two of them never hand out one task at a time. */
+  readonly inFlight: Set<Entry<V, K>>;
+  /** Gives tries back; what they failed of is the environment's fault. */
+  refund(entries: readonly Entry<V, K>[]): number;
+  /** When a group may start again, as somebody said; milliseconds since 1970. */
+  blockedUntil(group: GroupName): number;
+  paused(pause: { class: string; durationMs: number; refunded: number }): void;
+  /** Throws where the tracker is closed. */
+  requireWritable(): void;
+}
+
+/** The tasks that belong together, of which only so many may be in flight. */
+interface Group<E> {
+  readonly name: GroupName;
+  inFlight: number;
+  notBeforeMs: number;
+  /** Passed by while the group could start nothing; from `head` on. */
+  waiting: E[];
+  head: number;
+  /** It is in the queue of groups that may start something, or that may later. */
+  queued: boolean;
+}
+
+/** So many tasks are looked at before the rest of the program has its turn. */
+const SCAN_MAX = 10_000;
+/** A waiting list forgets what was taken from it when this much lies before its head. */
+const SHIFT_MIN = 1_024;
+
+export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
+  readonly #host: PacedHost<V, K>;
+  readonly #options: PacedOptions<K>;
+  readonly #breaker: Breaker<Entry<V, K>> | undefined;
+  readonly #cursor: { next(): Entry<V, K> | undefined };
+  readonly #groups: Map<GroupName, Group<Entry<V, K>>> = new Map();
+  readonly #inFlight: Map<Entry<V, K>, Group<Entry<V, K>>> = new Map();
+  /** Groups that have something waiting and may start it. */
+  #ready: Group<Entry<V, K>>[] = [];
+  #readyHead: number = 0;
+  /** Groups that have something waiting and may start it later. */
+  readonly #later: DueQueue<Group<Entry<V, K>>> = new DueQueue();
+  /** Failed tasks that come again. */
+  readonly #again: DueQueue<Entry<V, K>> = new DueQueue();
+  /** What the breaker said, and nobody has seen to yet. */
+  #pauses: Pause<Entry<V, K>>[] = [];
+  #count: number = 0;
+  #hasEnded: boolean = false;
+  readonly #waiters: Set<() => void> = new Set();
+
+  constructor(host: PacedHost<V, K>, options: PacedOptions<K>) {
+    this.#host = host;
+    this.#options = options;
+    this.#breaker = options.breaker === undefined ? undefined : new Breaker(options.breaker);
+    const { allowAborted = false } = options;
+    this.#cursor = host.cursor((slot) => host.index.nextTodo(slot, allowAborted));
+    host.index.watch(this);
+    options.signal?.addEventListener('abort', this.wake);
+  }
+
+  /** The next task, claimed; undefined where nothing is left and nothing in flight can add anything. */
+  async next(): Promise<Entry<V, K> | undefined> {
+    const { limit = Number.POSITIVE_INFINITY, signal, concurrency } = this.#options;
+    for (;;) {
+      if (this.#hasEnded) return undefined;
+      this.#host.requireWritable();
+      if (this.#count >= limit || signal?.aborted === true) return undefined;
+      const nowMs = this.#now();
+      this.#seeToPauses();
+      const mayStart = this.#inFlight.size < concurrency && (this.#breaker?.notBeforeMs() ?? 0) <= nowMs;
+      const found = mayStart ? this.#pick(nowMs) : undefined;
+      if (found === 'more') {
+        await new Promise(setImmediate);
+        continue;
+      }
+      if (found !== undefined) {
+        this.#count++;
+        return found;
+      }
+      if (mayStart && this.#isAtEnd()) return undefined;
+      await this.#untilSomethingHappens(mayStart);
+    }
+  }
+
+  end(): void {
+    this.#hasEnded = true;
+    this.#host.index.unwatch(this);
+    this.#options.signal?.removeEventListener('abort', this.wake);
+    for (const entry of this.#inFlight.keys()) this.#host.inFlight.delete(entry);
+    this.wake();
+  }
+
+  /** A group was blocked or freed. */
+  regroup(name: GroupName): void {
+    const group = this.#groups.get(name);
+    if (group === undefined) return;
+    group.queued = false;
+    this.#queue(group, this.#now());
+    this.wake();
+  }
+
+  /** Somebody may start now, or nobody any more: looks again. */
+  readonly wake = (): void => {
+    for (const resolve of this.#waiters) resolve();
+  };
+
+  // ---- What the index tells.
+
+  taskChanged(entry: Entry<V, K>): void {
+    if ((entry.state & UNFINISHED) === 0) this.#ended(entry);
+    this.wake();
+  }
+
+  taskRemoved(entry: Entry<V, K>): void {
+    this.#ended(entry);
+    this.wake();
+  }
+
+  tasksRebuilt(): void {
+    for (const entry of [...this.#inFlight.keys()]) {
+      if (entry.slot < 0 || (entry.state & UNFINISHED) === 0) this.#ended(entry);
+    }
+    this.wake();
+  }
+
+  #ended(entry: Entry<V, K>): void {
+    const group = this.#inFlight.get(entry);
+    if (group === undefined) return;
+    const nowMs = this.#now();
+    this.#inFlight.delete(entry);
+    this.#host.inFlight.delete(entry);
+    group.inFlight--;
+    group.notBeforeMs = Math.max(group.notBeforeMs, nowMs + this.#delayMs(group));
+    this.#queue(group, nowMs);
+    const hasFailed = entry.slot >= 0 && (entry.state & FAILED) !== 0 && (entry.state & (ABORTED | DONE)) === 0;
+    const error = hasFailed ? errorOf(entry.peek()) : undefined;
+    if (hasFailed) this.#comesAgain(entry, nowMs);
+    // The change that ended it is still being made, so what follows from a pause has to wait for the loop's own turn.
+    const pause = this.#breaker?.ended(entry, error && errorClassOf(error), nowMs);
+    if (pause !== undefined) this.#pauses.push(pause);
+  }
+
+  /** A failed task comes again in this loop where somebody said when. */
+  #comesAgain(entry: Entry<V, K>, nowMs: number): void {
+    const retryAtMs = retryAtOf(entry.peek());
+    const { retryDelayMs } = this.#options;
+    if (retryAtMs === undefined && retryDelayMs === undefined) return;
+    this.#again.add(Math.max(retryAtMs ?? 0, retryDelayMs === undefined ? 0 : nowMs + retryDelayMs), entry);
+  }
+
+  /** What failed of the cause of a pause gets its try back, and comes again after it; the breaker lets the first through to see. */
+  #seeToPauses(): void {
+    for (const { failure, hasOpened, untilMs, durationMs, tasks } of this.#pauses.splice(0)) {
+      const refunded = this.#host.refund(tasks);
+      for (const task of tasks) {
+        const comesAnyway = this.#options.retryDelayMs !== undefined || retryAtOf(task.peek()) !== undefined;
+        if (!comesAnyway) this.#again.add(untilMs, task);
+      }
+      if (hasOpened) this.#host.paused({ class: failure, durationMs, refunded });
+    }
+  }
+
+  // ---- What may start.
+
+  #pick(nowMs: number): Entry<V, K> | 'more' | undefined {
+    for (let group = this.#later.take(nowMs); group !== undefined; group = this.#later.take(nowMs)) {
+      group.queued = false;
+      this.#queue(group, nowMs);
+    }
+    for (let entry = this.#again.take(nowMs); entry !== undefined; entry = this.#again.take(nowMs)) {
+      const current = this.#current(entry);
+      if (current !== undefined) this.#wait(this.#groupOf(current), current, nowMs);
+    }
+    return this.#pickWaiting(nowMs) ?? this.#pickNew(nowMs);
+  }
+
+  #pickWaiting(nowMs: number): Entry<V, K> | undefined {
+    while (this.#readyHead < this.#ready.length) {
+      const group = this.#ready[this.#readyHead++] as Group<Entry<V, K>>;
+      if (this.#readyHead > SHIFT_MIN && this.#readyHead * 2 > this.#ready.length) {
+        this.#ready = this.#ready.slice(this.#readyHead);
+        this.#readyHead = 0;
+      }
+      group.queued = false;
+      const entry = this.#mayStart(group, nowMs) ? this.#takeWaiting(group) : undefined;
+      if (entry !== undefined) this.#start(group, entry, nowMs);
+      this.#queue(group, nowMs);
+      if (entry !== undefined) return entry;
+    }
+    return undefined;
+  }
+
+  #pickNew(nowMs: number): Entry<V, K> | 'more' | undefined {
+    for (let looked = 0; looked < SCAN_MAX; looked++) {
+      const entry = this.#cursor.next();
+      if (entry === undefined) return undefined;
+      if (this.#host.inFlight.has(entry)) continue;
+      const retryAtMs = (entry.state & FAILED) === 0 ? undefined : retryAtOf(entry.peek());
+      if (retryAtMs !== undefined && retryAtMs > nowMs) {
+        this.#again.add(retryAtMs, entry);
+        continue;
+      }
+      const group = this.#groupOf(entry);
+      if (group.head === group.waiting.length && this.#mayStart(group, nowMs)) {
+        this.#start(group, entry, nowMs);
+        return entry;
+      }
+      this.#wait(group, entry, nowMs);
+    }
+    return 'more';
+  }
+
+  #start(group: Group<Entry<V, K>>, entry: Entry<V, K>, nowMs: number): void {
+    this.#host.claim(entry);
+    this.#inFlight.set(entry, group);
+    this.#host.inFlight.add(entry);
+    group.inFlight++;
+    group.notBeforeMs = Math.max(group.notBeforeMs, nowMs + this.#delayMs(group));
+    this.#breaker?.handedOut(entry);
+  }
+
+  /** The task as it is now, where it is still to do and not in flight; after `revert()` the entry of a key can be another one. */
+  #current(entry: Entry<V, K>): Entry<V, K> | undefined {
+    const found = entry.slot >= 0 ? entry : this.#host.find(entry.key);
+    if (found === undefined || found.number !== entry.number || this.#host.inFlight.has(found)) return undefined;
+    return isTodo(found.state, this.#host.index.maxTries, this.#options.allowAborted === true) ? found : undefined;
+  }
+
+  #groupOf(entry: Entry<V, K>): Group<Entry<V, K>> {
+    // Without groups every task belongs to one that may be as large as the loop.
+    const name = this.#options.group?.(entry.key) ?? '';
+    let group = this.#groups.get(name);
+    if (group === undefined) {
+      group = { name, inFlight: 0, notBeforeMs: 0, waiting: [], head: 0, queued: false };
+      this.#groups.set(name, group);
+    }
+    return group;
+  }
+
+  #mayStart(group: Group<Entry<V, K>>, nowMs: number): boolean {
+    return group.inFlight < this.#perGroup && this.#notBeforeMs(group) <= nowMs;
+  }
+
+  #notBeforeMs({ name, notBeforeMs }: Group<Entry<V, K>>): number {
+    return Math.max(notBeforeMs, this.#host.blockedUntil(name));
+  }
+
+  get #perGroup(): number {
+    const { group, perGroup, concurrency } = this.#options;
+    return group === undefined ? concurrency : (perGroup ?? 1);
+  }
+
+  #delayMs({ name }: Group<Entry<V, K>>): number {
+    const { delayMs = 0 } = this.#options;
+    return typeof delayMs === 'function' ? delayMs(name) : delayMs;
+  }
+
+  #wait(group: Group<Entry<V, K>>, entry: Entry<V, K>, nowMs: number): void {
+    group.waiting.push(entry);
+    this.#queue(group, nowMs);
+  }
+
+  #takeWaiting(group: Group<Entry<V, K>>): Entry<V, K> | undefined {
+    while (group.head < group.waiting.length) {
+      const entry = this.#current(group.waiting[group.head++] as Entry<V, K>);
+      if (group.head === group.waiting.length) {
+        group.waiting = [];
+        group.head = 0;
+      } else if (group.head > SHIFT_MIN && group.head * 2 > group.waiting.length) {
+        group.waiting = group.waiting.slice(group.head);
+        group.head = 0;
+      }
+      if (entry !== undefined) return entry;
+    }
+    return undefined;
+  }
+
+  /** Puts a group that has something waiting where it will be found; one that is full is looked at again when a task of it ends. */
+  #queue(group: Group<Entry<V, K>>, nowMs: number): void {
+    if (group.queued || group.head === group.waiting.length || group.inFlight >= this.#perGroup) return;
+    group.queued = true;
+    if (this.#mayStart(group, nowMs)) this.#ready.push(group);
+    else this.#later.add(this.#notBeforeMs(group), group);
+  }
+
+  // ---- Waiting for what comes.
+
+  #isAtEnd(): boolean {
+    return this.#inFlight.size === 0 && this.#later.size === 0 && this.#again.size === 0;
+  }
+
+  async #untilSomethingHappens(mayStart: boolean): Promise<void> {
+    const nextMs = mayStart ? Math.min(this.#later.nextMs, this.#again.nextMs) : (this.#breaker?.notBeforeMs() ?? 0);
+    const delayMs = nextMs - this.#now();
+    // Only a moment to wait for is worth keeping the process alive; tasks in flight do that themselves, or nobody is there to end them.
+    const cancel =
+      delayMs > 0 && delayMs < Number.POSITIVE_INFINITY
+        ? this.#host.clock.after(Math.min(delayMs, TIMER_MS_MAX), this.wake, { keepAlive: true })
+        : undefined;
+    let waiter: (() => void) | undefined;
+    await new Promise<void>((resolve) => {
+      waiter = resolve;
+      this.#waiters.add(resolve);
+    });
+    this.#waiters.delete(waiter as () => void);
+    cancel?.();
+  }
+
+  #now(): number {
+    return this.#host.clock.now();
+  }
+}
+
+/**
+ * A paced loop as an iterator. Not a generator: one of those, while it waits for its next task, cannot be told to end.
+ *
+ * @param begin starts the loop, at the first step
+ * @param end is told when the loop is over, once, if it was begun
+ */
+export function pacedIterator<V, K extends Key, R>(
+  begin: () => PacedLoop<V, K>,
+  end: (loop: PacedLoop<V, K>) => void,
+  what: (entry: Entry<V, K>) => R,
+): AsyncIterableIterator<R> {
+  let loop: PacedLoop<V, K> | undefined;
+  let isOver = false;
+  const finish = (): IteratorReturnResult<undefined> => {
+    if (!isOver && loop !== undefined) {
+      loop.end();
+      end(loop);
+    }
+    isOver = true;
+    return { done: true, value: undefined };
+  };
+  return {
+    async next() {
+      if (isOver) return finish();
+      try {
+        loop ??= begin();
+        const entry = await loop.next();
+        return entry === undefined ? finish() : { done: false, value: what(entry) };
+      } catch (error) {
+        finish();
+        throw error;
+      }
+    },
+    return: () => Promise.resolve(finish()),
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+/** The longest that a timer of the language can wait; the loop looks again then. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
