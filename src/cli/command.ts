@@ -6,6 +6,15 @@
 export interface Output {
   out(text: string): void;
   err(text: string): void;
+  /**
+   * Undefined where `out` can take more at once; else when it can, with whether anybody still reads. Left out, it always can. Commands with
+   * long answers ask after each piece.
+   */
+  drained?(): Promise<boolean> | undefined;
+  /** The standard input; left out, there is none. */
+  readonly input?: () => AsyncIterable<Uint8Array>;
+  /** A person reads `err`. */
+  readonly isErrTerminal?: boolean;
 }
 
 /** What was given on the command line. */

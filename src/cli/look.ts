@@ -1,15 +1,16 @@
 /**
- * The commands that look and change nothing, beside a program that is at work: stats, ls, get, explain, errors, export.
+ * The commands that look and change nothing, beside a program that is at work: stats, ls, get, explain, errors.
  */
 import { type Key, keyText } from '../core/key.ts';
 import { nodeSystem } from '../disk/system.ts';
-import { exportTastypy } from '../disk/tastypy-export.ts';
-import { normalizePath } from '../pod/open-pods.ts';
 import { optionsError } from '../pod/options.ts';
 import { engineOf } from '../pod/pod.ts';
+import { type ErrorClass, ErrorClasses, errorOf } from '../tracker/error-classes.ts';
 import { isPutOff, type TaskError, type TaskRecord } from '../tracker/task.ts';
 import type { Command, Given, Output } from './command.ts';
 import { type AnyPod, type AnyTracker, reading, requireTracker, unknownKey } from './open.ts';
+import { keysWhere, WHERE_OPTION, whereOption } from './select.ts';
+import type { Where } from './where.ts';
 import { columns, countOption, figure, findKey, keyWord } from './words.ts';
 
 /** What `ls` can be asked for, apart from everything. */
@@ -45,9 +46,10 @@ export const LOOKING: readonly Command[] = [
       ['--done', 'only tasks that are done'],
       ['--failed', 'only tasks that are not done and have an error'],
       ['--aborted', 'only tasks that are aborted'],
+      WHERE_OPTION,
       ['--limit <n>', 'at most so many; what was left out is said on standard error'],
     ],
-    examples: ['ls crawl.pod --failed', 'ls crawl.pod --json --limit 10'],
+    examples: ['ls crawl.pod --failed', 'ls crawl.pod --todo --where \'key glob "*.pdf"\' --json --limit 10'],
     run: list,
   },
   {
@@ -84,10 +86,13 @@ export const LOOKING: readonly Command[] = [
     name: 'errors',
     summary:
       'why tasks failed; errors that are alike are one class, the most frequent first; exit code 1 where there are any',
-    examples: ['errors crawl.pod', 'errors crawl.pod --json | jq -r .id'],
-    run: ({ path, json }, { out }) =>
-      reading(path, (pod) => {
-        const classes = requireTracker(pod).errorClasses();
+    options: [WHERE_OPTION],
+    examples: ['errors crawl.pod', "errors crawl.pod --where 'tries > 2' --json | jq -r .id"],
+    run: (given, { out }) => {
+      const { path, json } = given;
+      const where = whereOption(given);
+      return reading(path, (pod) => {
+        const classes = errorClassesWhere(requireTracker(pod), where);
         if (json) for (const each of classes) out(`${JSON.stringify(each)}\n`);
         else if (classes.length === 0) out(`${path}: no task has failed.\n`);
         else {
@@ -101,14 +106,8 @@ export const LOOKING: readonly Command[] = [
           out(columns([['class', 'tasks', 'stuck', 'last', 'error'], ...rows], [1, 2]));
         }
         return classes.length === 0 ? 0 : 1;
-      }),
-  },
-  {
-    name: 'export',
-    summary: 'every entry as a line of JSON, [key, value]; with --tastypy a folder in the format of tastypy',
-    options: [['--tastypy <dir>', 'write this folder instead']],
-    examples: ['export crawl.pod > crawl.jsonl', 'export crawl.pod --tastypy crawl-for-python'],
-    run: exportEntries,
+      });
+    },
   },
 ];
 
@@ -123,6 +122,17 @@ function aboutKey(
   if (key !== undefined) return answer(key);
   err(`everpod: ${unknownKey(path, word).message}\n`);
   return 1;
+}
+
+/** As `errorClasses()` of a tracker, of some of its tasks. */
+function errorClassesWhere(tracker: AnyTracker, where: Where | undefined): ErrorClass[] {
+  if (where === undefined) return tracker.errorClasses();
+  const classes = new ErrorClasses<Key>();
+  for (const key of keysWhere(tracker, where, tracker.failedKeys())) {
+    const error = errorOf(tracker.snapshot(key));
+    if (error !== undefined) classes.add(key, error, !tracker.shouldDo(key));
+  }
+  return classes.list();
 }
 
 function entries(count: number): string {
@@ -154,7 +164,9 @@ function describeTracker(path: string, tracker: AnyTracker): string {
   ].join('');
 }
 
-function list({ path, json, options }: Given, { out, err }: Output): number {
+function list(given: Given, { out, err }: Output): number {
+  const { path, json, options } = given;
+  const where = whereOption(given);
   return reading(path, (pod) => {
     const asked = Object.keys(LISTS).filter((name) => options[name] === true);
     if (asked.length > 1) throw optionsError(path, asked[1] ?? '', `cannot be given together with --${asked[0]}`);
@@ -162,7 +174,7 @@ function list({ path, json, options }: Given, { out, err }: Output): number {
       options.limit === undefined ? Number.POSITIVE_INFINITY : countOption(path, 'limit', String(options.limit));
     const keys = asked[0] === undefined ? pod.keys() : LISTS[asked[0]]?.(requireTracker(pod));
     let count = 0;
-    for (const key of keys as Iterable<Key>) {
+    for (const key of keysWhere(pod, where, keys as Iterable<Key>)) {
       if (count++ < limit) out(`${json ? keyText(key) : keyWord(key)}\n`);
     }
     if (count > limit) err(`everpod: ${figure(limit)} of ${figure(count)} keys; --limit left the others out.\n`);
@@ -185,19 +197,4 @@ function explainTask(tracker: AnyTracker, key: Key): string {
 
 function blamed({ blame }: TaskError): string {
   return blame === undefined ? '' : ` (the ${blame}'s fault)`;
-}
-
-function exportEntries({ path, json, options }: Given, { out }: Output): number {
-  return reading(path, (pod: AnyPod) => {
-    const { layout, table } = engineOf(pod);
-    if (typeof options.tastypy === 'string') {
-      const files = exportTastypy(nodeSystem.fs, normalizePath(options.tastypy), table.entries(), layout);
-      out(
-        json ? `${JSON.stringify({ files })}\n` : `${options.tastypy}: ${pod.size} entries in ${files.length} files.\n`,
-      );
-      return 0;
-    }
-    for (const { key, text } of table.entries()) out(`[${keyText(key)},${text}]\n`);
-    return 0;
-  });
 }

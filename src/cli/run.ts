@@ -9,6 +9,7 @@ import type { Command, Output } from './command.ts';
 import { LOOKING } from './look.ts';
 import { MENDING } from './mend.ts';
 import { STEERING } from './steer.ts';
+import { TRANSFERRING } from './transfer.ts';
 
 const HELP_WIDTH = 100;
 
@@ -40,7 +41,7 @@ function commandLine(output: Output, carryOut: Carrier): CommandLine {
     .usage('COMMAND PATH [options]')
     .helpCommand(false)
     .addHelpText('after', '\nExit codes: 0 all is well, 1 the answer is no, 2 it could not be carried out.');
-  for (const command of [...LOOKING, ...STEERING, ...MENDING]) {
+  for (const command of [...LOOKING, ...TRANSFERRING, ...STEERING, ...MENDING]) {
     const { name, words, summary, options = [], examples, isHidden = false } = command;
     const sub = program.command(name, { hidden: isHidden });
     configure(sub, output);

@@ -120,14 +120,17 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
     for (const loop of this.#loops) loop.regroup(group);
   }
 
-  *#todo(options: LoopOptions = {}): Generator<Entry<Task<T>, K>, void, undefined> {
+  *#todo(
+    options: LoopOptions = {},
+    isPassedBy: (entry: Entry<Task<T>, K>) => boolean = () => false,
+  ): Generator<Entry<Task<T>, K>, void, undefined> {
     this.#engine.requireOpen();
     checkLoopOptions(this.path, options);
     const { allowAborted = false, limit = Number.POSITIVE_INFINITY, signal } = options;
     const cursor = this.#engine.table.cursor((slot) => this.#index.nextTodo(slot, allowAborted));
     for (let count = 0; count < limit && signal?.aborted !== true; count++) {
       let entry = cursor.next();
-      while (entry !== undefined && this.#isPutOff(entry)) entry = cursor.next();
+      while (entry !== undefined && isPassedBy(entry)) entry = cursor.next();
       if (entry === undefined) return;
       yield entry;
       this.#engine.requireOpen();
@@ -181,7 +184,7 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
 
   *#tries<R>(options: LoopOptions, what: (entry: Entry<Task<T>, K>) => R): Generator<R, void, undefined> {
     this.#engine.requireWritable();
-    for (const entry of this.#todo(options)) {
+    for (const entry of this.#todo(options, (each) => this.#isPutOff(each))) {
       this.claim(entry);
       yield what(entry);
     }

@@ -65,7 +65,7 @@ export interface PacedOptions<K extends Key = Key> extends Omit<LoopOptions, 'co
 export interface FailOptions {
   /** Who is to blame; default `'task'`. For any other the try is given back, so that it does not count towards `maxTries`. */
   blame?: Blame | undefined;
-  /** The loops leave the task alone for this long, also after a restart; milliseconds. Default: no longer than the pass lasts. */
+  /** No loop hands the task out for this long, also after a restart; milliseconds. Default: none does in the same pass. */
   retryAfterMs?: number | undefined;
 }
 

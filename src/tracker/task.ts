@@ -19,7 +19,7 @@ export interface TaskError {
   try: number;
   /** Who is to blame where it is not the task itself; such a failure uses up no try. */
   blame?: Exclude<Blame, 'task'>;
-  /** The loops leave the task alone until then. ISO 8601. */
+  /** No loop hands the task out before then. ISO 8601. */
   retryAt?: string;
   /** How often in a row the process died while the task was in flight. */
   deaths?: number;
@@ -87,7 +87,7 @@ export function exactTries(state: number, value: () => unknown): number {
   return tries < TRIES_MAX ? tries : triesOf(value() as object);
 }
 
-/** Whether the loops leave a failed task alone until later. */
+/** Whether no loop hands a failed task out yet. */
 export function isPutOff(value: unknown, nowMs: number): boolean {
   const at = retryAtOf(value);
   return at !== undefined && at > nowMs;

@@ -173,11 +173,11 @@ describe('a paced loop', () => {
     await taken.leave();
   });
 
-  it('waits for a task that is put off, and the plain loop passes it by', async () => {
+  it('waits for a task that is put off', async () => {
     const tracker = open(['a', 'b']);
     tracker.shouldTry('a');
     tracker.fail('a', new Error('busy'), { retryAfterMs: 2_000 });
-    expect([...tracker.todoKeys()]).toEqual(['b']);
+    expect([...tracker.todoKeys()]).toEqual(['a', 'b']);
     const taken = new Taken(tracker, { concurrency: 1 });
     expect(await taken.since()).toEqual(['b']);
     tracker.markDone('b');
