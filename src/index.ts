@@ -20,6 +20,7 @@ export {
 } from './pod/options.ts';
 export { PersistentOrderedDict, PersistentOrderedDict as POD } from './pod/pod.ts';
 export type { BreakerOptions } from './tracker/breaker.ts';
+export { describeResume } from './tracker/describe-resume.ts';
 export type { ErrorClass } from './tracker/error-classes.ts';
 export type { TrackerEvents } from './tracker/events.ts';
 export type {

@@ -1,4 +1,5 @@
 /** Looks at what an earlier run left behind, says so, and makes it ready to carry on. */
+import { describeResume } from '../../src/index.ts';
 import { count } from './count.ts';
 import type { CrawlState } from './crawl-state.ts';
 
@@ -8,22 +9,12 @@ const MAX_INTERRUPTIONS = 5;
 /** Returns what there is to say, line by line. */
 export function prepareRerun(state: CrawlState, retryFailed: boolean): string[] {
   const { resume } = state.tasks;
-  if (resume.ended === 'new') return ['Nothing is there yet: a new crawl.'];
-  const counts = [`${resume.done} done`, `${resume.todo} to do`, `${resume.aborted} given up`];
-  if (resume.exhausted > 0) counts.push(`${resume.exhausted} failed until their tries were used up`);
-  const lines = [howItEnded(state), `${count(resume.total, 'page')}: ${counts.join(', ')}.`];
-
+  const lines = describeResume(resume);
+  if (resume.ended === 'new') return lines;
   const givenBack = giveBackTries(state);
-  if (givenBack > 0) lines.push(`${count(givenBack, 'page')} in flight when it ended; that try is not counted.`);
+  if (givenBack > 0) lines.push(`${count(givenBack, 'page')} in flight: that try is not counted.`);
   if (retryFailed) lines.push(`${count(resetExhausted(state), 'failed page')} may be tried as often again.`);
   return lines;
-}
-
-function howItEnded({ tasks }: CrawlState): string {
-  const { ended, how, lastWrite } = tasks.resume;
-  if (ended === 'closed') return 'The last run ended in good order.';
-  const last = lastWrite === undefined ? '' : `, its last sign of life was at ${lastWrite}`;
-  return ended === 'killed' ? `The last run was killed${last}.` : `The last run was ended by ${how ?? ended}${last}.`;
 }
 
 /**

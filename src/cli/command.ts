@@ -1,6 +1,7 @@
 /**
- * What a command of `everpod` is, and where it writes.
+ * What a command of `everpod` is, where it writes, and how it says that it failed.
  */
+import type { PodError } from '../core/errors.ts';
 
 /** Where a command writes: answers to `out`, everything else to `err`. */
 export interface Output {
@@ -39,4 +40,10 @@ export interface Command {
   readonly isHidden?: boolean;
   /** Returns the exit code: 0 all is well, 1 the answer is no, 2 it could not be carried out. */
   readonly run: (given: Given, output: Output) => number | Promise<number>;
+}
+
+/** Says what went wrong: a sentence for people, and with `--json` an object for programs. */
+export function sayError({ code, message, path, file, line }: PodError, json: boolean, { out, err }: Output): void {
+  if (json) out(`${JSON.stringify({ error: { code, message, path, file, line } })}\n`);
+  err(`everpod: ${code}: ${message}\n`);
 }

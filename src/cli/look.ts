@@ -7,11 +7,11 @@ import { optionsError } from '../pod/options.ts';
 import { engineOf } from '../pod/pod.ts';
 import { type ErrorClass, ErrorClasses, errorOf } from '../tracker/error-classes.ts';
 import { isPutOff, type TaskError, type TaskRecord } from '../tracker/task.ts';
-import type { Command, Given, Output } from './command.ts';
+import { type Command, type Given, type Output, sayError } from './command.ts';
 import { type AnyPod, type AnyTracker, reading, requireTracker, unknownKey } from './open.ts';
 import { keysWhere, WHERE_OPTION, whereOption } from './select.ts';
 import type { Where } from './where.ts';
-import { columns, countOption, figure, findKey, keyWord } from './words.ts';
+import { columns, countOption, entries, figure, findKey, keyWord, oneLine } from './words.ts';
 
 /** What `ls` can be asked for, apart from everything. */
 const LISTS: Readonly<Record<string, (tracker: AnyTracker) => Iterable<Key>>> = {
@@ -101,7 +101,7 @@ export const LOOKING: readonly Command[] = [
             figure(count),
             figure(stuck),
             lastAt.slice(0, 19),
-            `${name}${code === undefined ? '' : ` ${code}`}: ${message}`,
+            oneLine(`${name}${code === undefined ? '' : ` ${code}`}: ${message}`),
           ]);
           out(columns([['class', 'tasks', 'stuck', 'last', 'error'], ...rows], [1, 2]));
         }
@@ -114,13 +114,13 @@ export const LOOKING: readonly Command[] = [
 /** Answers about the one entry that was named; exit code 1 where there is none. */
 function aboutKey(
   pod: AnyPod,
-  { path, words: [word = ''] }: Given,
-  { err }: Output,
+  { words: [word = ''], json }: Given,
+  output: Output,
   answer: (key: Key) => number,
 ): number {
   const key = findKey(word, (each) => pod.has(each));
   if (key !== undefined) return answer(key);
-  err(`everpod: ${unknownKey(path, word).message}\n`);
+  sayError(unknownKey(pod.path, word), json, output);
   return 1;
 }
 
@@ -133,10 +133,6 @@ function errorClassesWhere(tracker: AnyTracker, where: Where | undefined): Error
     if (error !== undefined) classes.add(key, error, !tracker.shouldDo(key));
   }
   return classes.list();
-}
-
-function entries(count: number): string {
-  return count === 1 ? '1 entry' : `${figure(count)} entries`;
 }
 
 function taskCounts(tracker: AnyTracker) {
@@ -183,15 +179,19 @@ function list(given: Given, { out, err }: Output): number {
 }
 
 function explainTask(tracker: AnyTracker, key: Key): string {
-  const { _tries: tries, _done, _aborted, _error } = tracker.snapshot(key) as TaskRecord;
+  const task = tracker.snapshot(key) as TaskRecord;
+  const { _tries: tries, _done, _aborted } = task;
+  const last = errorOf(task);
   const { maxTries } = tracker;
   const tried = `tried ${tries} ${tries === 1 ? 'time' : 'times'}${maxTries === 0 ? '' : ` of ${maxTries}`}`;
   const error =
-    _error == null ? '' : `; the last error, at ${_error.at}, was ${_error.name}: ${_error.message}${blamed(_error)}`;
+    last === undefined
+      ? ''
+      : `; the last error, at ${oneLine(last.at)}, was ${oneLine(`${last.name}: ${last.message}`)}${blamed(last)}`;
   if (_done) return `done, ${tried}`;
   if (_aborted) return `aborted, ${tried}${error}`;
   if (maxTries > 0 && tries >= maxTries) return `out of tries, ${tried}${error}`;
-  if (isPutOff({ _error }, nodeSystem.clock.now())) return `to do, but not before ${_error?.retryAt}, ${tried}${error}`;
+  if (isPutOff(task, nodeSystem.clock.now())) return `to do, but not before ${task._error?.retryAt}, ${tried}${error}`;
   return `to do, ${tried}${error}`;
 }
 

@@ -9,7 +9,7 @@ import { PersistentOrderedDict } from '../pod/pod.ts';
 import type { Command, Given, Output } from './command.ts';
 import { describeProgress, describeVerdict, torture, WRITER_COMMAND } from './torture.ts';
 import { type WriterTask, writeForEver } from './torture-writer.ts';
-import { numberOption } from './words.ts';
+import { entries, numberOption } from './words.ts';
 
 const MINUTES_MAX = 7 * 24 * 60;
 
@@ -19,8 +19,8 @@ export const MENDING: readonly Command[] = [
     summary: 'read everything and check it; exit code 1 where something is wrong',
     examples: ['verify crawl.pod'],
     run: ({ path, json }, { out }) => {
-      const entries = verifyFolder(nodeSystem, normalizePath(path));
-      out(json ? `${JSON.stringify({ ok: true, entries })}\n` : `${path}: all is well, ${entries} entries.\n`);
+      const count = verifyFolder(nodeSystem, normalizePath(path));
+      out(json ? `${JSON.stringify({ ok: true, entries: count })}\n` : `${path}: all is well, ${entries(count)}.\n`);
       return 0;
     },
   },
@@ -49,8 +49,13 @@ export const MENDING: readonly Command[] = [
       PersistentOrderedDict.open(place).close();
       if (json) out(`${JSON.stringify(report)}\n`);
       else {
-        out(`${path}: kept ${report.entries} entries; ${lost(report.lostLines)}.\n`);
+        out(`${path}: kept ${entries(report.entries)}; ${lost(report.lostLines)}.\n`);
         out(`The files as they were are in ${path}/quarantine (${report.quarantined.length} files).\n`);
+        if (report.lostSettings) {
+          out(
+            'pod.json could not be read. Where this was a tracker, ProgressTracker.open makes it one again; give maxTries.\n',
+          );
+        }
       }
       return 0;
     },
@@ -86,11 +91,11 @@ async function torturePods({ path, json, options }: Given, { out, err }: Output)
   const { minutes = '1', seed = String(Math.floor(Math.random() * 2 ** 32)) } = options;
   const seconds = 60 * numberOption(place, 'minutes', String(minutes), MINUTES_MAX);
   const start = numberOption(place, 'seed', String(seed), 2 ** 32 - 1);
-  err(`everpod torture ${path} for ${seconds} s, seed ${start}: writing, killing, comparing.\n`);
   const verdict = await torture({
     path: place,
     seconds,
     seed: start,
+    onStart: () => err(`everpod torture ${path} for ${seconds} s, seed ${start}: writing, killing, comparing.\n`),
     onProgress: (progress) => err(describeProgress(progress, seconds)),
   });
   out(json ? `${JSON.stringify(verdict)}\n` : describeVerdict(verdict));

@@ -5,11 +5,14 @@
  */
 import { CommanderError, Command as CommandLine } from 'commander';
 import { PodError } from '../core/errors.ts';
-import type { Command, Output } from './command.ts';
+import { type Command, type Output, sayError } from './command.ts';
 import { LOOKING } from './look.ts';
 import { MENDING } from './mend.ts';
 import { STEERING } from './steer.ts';
 import { TRANSFERRING } from './transfer.ts';
+
+/** Every command there is. */
+export const COMMANDS: readonly Command[] = [...LOOKING, ...TRANSFERRING, ...STEERING, ...MENDING];
 
 const HELP_WIDTH = 100;
 
@@ -41,7 +44,7 @@ function commandLine(output: Output, carryOut: Carrier): CommandLine {
     .usage('COMMAND PATH [options]')
     .helpCommand(false)
     .addHelpText('after', '\nExit codes: 0 all is well, 1 the answer is no, 2 it could not be carried out.');
-  for (const command of [...LOOKING, ...TRANSFERRING, ...STEERING, ...MENDING]) {
+  for (const command of COMMANDS) {
     const { name, words, summary, options = [], examples, isHidden = false } = command;
     const sub = program.command(name, { hidden: isHidden });
     configure(sub, output);
@@ -75,9 +78,7 @@ function configure(line: CommandLine, { out, err }: Output): void {
 /** Says what went wrong. Returns the exit code; what is no error of ours or of the command line is thrown on. */
 function explain(error: unknown, output: Output, args: readonly string[]): number {
   if (error instanceof PodError) {
-    const { code, message, path, file, line } = error;
-    if (args.includes('--json')) output.out(`${JSON.stringify({ error: { code, message, path, file, line } })}\n`);
-    output.err(`everpod: ${error.code}: ${error.message}\n`);
+    sayError(error, args.includes('--json'), output);
     return error.code === 'ERR_POD_CORRUPT' ? 1 : 2;
   }
   // It has said what is wrong, or the help that was asked for.

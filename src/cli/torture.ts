@@ -24,6 +24,8 @@ export interface TortureOptions {
   readonly seed: number;
   /** The one folder to torture; all of them where it is left out. */
   readonly only?: string | undefined;
+  /** Called once the folder is found to be fit. */
+  readonly onStart?: (() => void) | undefined;
   /** Called some times a minute. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Called between a kill and the next look at the folder; tests of the torture itself do their damage here. */
@@ -72,6 +74,7 @@ const SIDE_BY_SIDE = 2;
  */
 export async function torture(options: TortureOptions): Promise<Verdict> {
   makeEmptyFolder(nodeSystem.fs, options.path);
+  options.onStart?.();
   const run = new Torture(options);
   const verdict = await run.run();
   if (verdict.held) removeAll(nodeSystem.fs, options.path);

@@ -109,7 +109,11 @@ function exportEntries(given: Given, output: Output): number | Promise<number> {
         }
       };
       const files = exportTastypy(nodeSystem.fs, normalizePath(tastypy), counted(), engineOf(pod).layout);
-      output.out(json ? `${JSON.stringify({ files })}\n` : `${tastypy}: ${count} entries in ${files.length} files.\n`);
+      output.out(
+        json
+          ? `${JSON.stringify({ files })}\n`
+          : `${tastypy}: ${entryCount(count)} in ${files.length} ${files.length === 1 ? 'file' : 'files'}.\n`,
+      );
       return 0;
     }
     const result = { entries: 0 };

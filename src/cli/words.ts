@@ -52,6 +52,11 @@ export function keyWord(key: Key): string {
   return typeof key === 'string' && /^[^\s"[\]\p{C}][^\n\t\p{C}]*$/u.test(key) && !isNumeric(key) ? key : keyText(key);
 }
 
+/** Somebody else's words, such as an error's message, in a line of ours: nothing that a terminal would obey, and no line of its own. */
+export function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, ' ').trim();
+}
+
 function isNumeric(text: string): boolean {
   return /^-?\d+$/.test(text);
 }
@@ -59,6 +64,11 @@ function isNumeric(text: string): boolean {
 /** A whole number as people read it. */
 export function figure(count: number): string {
   return count.toLocaleString('en');
+}
+
+/** So many entries, in words. */
+export function entries(count: number): string {
+  return count === 1 ? '1 entry' : `${figure(count)} entries`;
 }
 
 /** Lines with aligned columns; the columns named in `right` are aligned to the right. */

@@ -24,6 +24,8 @@ export interface LockOwner {
   readonly startTicks: string;
   /** In which namespace the pid counts, where the system tells; a pid of another one says nothing here. */
   readonly namespace?: string | undefined;
+  /** How many processes the kernel had killed by then, since the machine was started, for want of memory; where the system tells. */
+  readonly oomKills?: number | undefined;
   /** ISO 8601. */
   readonly since: string;
 }
@@ -35,6 +37,8 @@ export interface LockOwner {
 export type LockOutcome = 'closed' | 'open' | 'undone';
 
 export interface HeldLock {
+  /** Who holds it now: what the previous owner is compared with. */
+  readonly owner: LockOwner;
   /** Who held it before, if that process never closed the folder. */
   readonly previous: LockOwner | undefined;
   /** Whether the lock file is still the one that was locked; somebody may have removed it. */
@@ -102,9 +106,11 @@ function tryKernelLock(folder: string, method: 'flock' | 'exlock'): HeldLock | u
       return undefined;
     }
     const previous = readOwner(path);
+    const owner = thisProcess();
     const isIntact = (): boolean => isSameFile(fs.fstatSync(fd), path);
-    if (isIntact()) writeOwner(fd, isNew ? path : undefined);
+    if (isIntact()) writeOwner(fd, owner, isNew ? path : undefined);
     return {
+      owner,
       previous,
       isIntact,
       release: (outcome) => {
@@ -122,9 +128,9 @@ function tryKernelLock(folder: string, method: 'flock' | 'exlock'): HeldLock | u
 }
 
 /** Writes who we are. Where there is no room for it, `created` is removed again, while it is held. */
-function writeOwner(fd: number, created: string | undefined): void {
+function writeOwner(fd: number, owner: LockOwner, created: string | undefined): void {
   try {
-    writeText(fd, ownerText(thisProcess()));
+    writeText(fd, ownerText(owner));
   } catch (error) {
     if (created !== undefined) fs.rmSync(created, { force: true });
     throw error;
@@ -210,9 +216,11 @@ function holdClaim(folder: string, mine: string): HeldLock {
     }
     const notes = join(folder, LOCK_NAME);
     const previous = readOwner(notes);
-    writeNotes(notes, ownerText(thisProcess()));
+    const owner = thisProcess();
+    writeNotes(notes, ownerText(owner));
     const held = fs.statSync(path);
     return {
+      owner,
       previous,
       isIntact: () => isSameFile(held, path),
       release: (outcome) => {
@@ -290,7 +298,32 @@ function thisProcess(): LockOwner {
   }
   const startTicks = startTicksOf(process.pid) ?? '';
   const since = new Date().toISOString();
-  return { pid: process.pid, host: hostname(), bootId, startTicks, namespace: pidNamespace(), since };
+  const namespace = pidNamespace();
+  return { pid: process.pid, host: hostname(), bootId, startTicks, namespace, oomKills: oomKillsSinceBoot(), since };
+}
+
+/** The kernel's own count, which it keeps for the whole machine; what killers outside the kernel do is not in it. */
+function oomKillsSinceBoot(): number | undefined {
+  try {
+    const count = /^oom_kill (\d+)$/m.exec(fs.readFileSync('/proc/vmstat', 'latin1'))?.[1];
+    return count === undefined ? undefined : Number(count);
+  } catch {
+    return undefined; // Only Linux counts, from 4.13 on.
+  }
+}
+
+/** What has happened to the machine between two owners of a folder, from what each of them saw. */
+export function meanwhile(
+  previous: LockOwner | undefined,
+  now: LockOwner,
+): { readonly restarted: boolean; readonly oomKills: number | undefined } {
+  const nothing = { restarted: false, oomKills: undefined };
+  if (previous === undefined || previous.bootId === '' || now.bootId === '') return nothing;
+  if (previous.bootId !== now.bootId) return { ...nothing, restarted: previous.host === now.host };
+  const [before, after] = [previous.oomKills, now.oomKills];
+  return before === undefined || after === undefined || after < before
+    ? nothing
+    : { ...nothing, oomKills: after - before };
 }
 
 function pidNamespace(): string | undefined {
@@ -310,9 +343,10 @@ function pause(durationMs: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, durationMs);
 }
 
-function ownerText({ pid, host, bootId, startTicks, namespace, since }: LockOwner): string {
+function ownerText({ pid, host, bootId, startTicks, namespace, oomKills, since }: LockOwner): string {
   const place = namespace === undefined ? '' : `pid namespace: ${namespace}\n`;
-  return `pid: ${pid}\nhost: ${host}\nboot id: ${bootId}\nstart time: ${startTicks}\n${place}since: ${since}\n`;
+  const kills = oomKills === undefined ? '' : `oom kills: ${oomKills}\n`;
+  return `pid: ${pid}\nhost: ${host}\nboot id: ${bootId}\nstart time: ${startTicks}\n${place}${kills}since: ${since}\n`;
 }
 
 /** An empty file says that the last owner closed the folder. */
@@ -336,12 +370,14 @@ function readOwner(path: string): LockOwner | undefined {
   const fields = new Map(text.split('\n').map((line) => line.split(': ', 2) as [string, string | undefined]));
   const pid = Number(fields.get('pid'));
   if (!Number.isSafeInteger(pid) || pid <= 0) return undefined;
+  const oomKills = fields.get('oom kills');
   return {
     pid,
     host: fields.get('host') ?? '',
     bootId: fields.get('boot id') ?? '',
     startTicks: fields.get('start time') ?? '',
     namespace: fields.get('pid namespace'),
+    oomKills: oomKills !== undefined && /^\d{1,15}$/.test(oomKills) ? Number(oomKills) : undefined,
     since: fields.get('since') ?? '',
   };
 }

@@ -22,7 +22,7 @@ import {
 import { Folder, type OpenedFolder } from './folder.ts';
 import { type FolderState, type ListedSegment, readFolderState } from './folder-state.ts';
 import type { FileSystem } from './fs.ts';
-import type { HeldLock, LockOwner } from './lock.ts';
+import { type HeldLock, type LockOwner, meanwhile } from './lock.ts';
 import { JSON_OFFSET } from './log-format.ts';
 import { readHeader, scanSegment } from './log-reader.ts';
 import { LogWriter } from './log-writer.ts';
@@ -51,6 +51,8 @@ import type { System } from './system.ts';
 export type Ending =
   /** There was none: the folder is new. */
   | 'new'
+  /** The folder was opened for reading, which takes no lock: whoever had it may be at work still. */
+  | 'unknown'
   /** It closed the folder. */
   | 'closed'
   /** It came to its end without closing; `how` says with which exit code. */
@@ -71,6 +73,16 @@ export interface RecoveryReport {
   readonly previous: { readonly pid: number; readonly host: string; readonly since: string } | undefined;
   /** The last sign of life of that process: when its log was last written. ISO 8601. */
   readonly lastWrite: string | undefined;
+  /**
+   * The machine was started again since that process took the folder (or is another one of the same name), so that a power cut or a restart
+   * may have ended it.
+   */
+  readonly restarted: boolean;
+  /**
+   * How many processes the kernel has killed on this machine since then for want of memory. Where it is 0, that process was not among them;
+   * where it is more, it may have been. Undefined where the system does not tell: not Linux, or another start of the machine.
+   */
+  readonly oomKills: number | undefined;
   /** Log records that were applied over the shards. */
   readonly replayed: number;
   /** Bytes of an unfinished append that were cut off the log; they are in quarantine. */
@@ -111,7 +123,7 @@ export function recoverFolder(system: System, path: string, create: CreateOption
   try {
     hadLock = fs.stat(join(path, LOCK_NAME)) !== undefined;
     lock = system.locks.acquire(path);
-    const found = openLocked(fs, path, create, lock.previous);
+    const found = openLocked(fs, path, create, lock);
     const report = { ...found.report, durationMs: clock.monotonic() - startedMs };
     return { opened: found.opened, entries: found.entries, lock, report };
   } catch (error) {
@@ -144,9 +156,9 @@ export function bindFolder<V, K extends Key>(
 
 type Opened = Omit<Recovered, 'lock'>;
 
-function openLocked(fs: FileSystem, path: string, create: CreateOptions, previous: LockOwner | undefined): Opened {
+function openLocked(fs: FileSystem, path: string, create: CreateOptions, lock: HeldLock): Opened {
   const bytes = readFile(fs, path, MANIFEST_NAME);
-  if (bytes !== undefined) return recover(fs, path, parseManifest(path, bytes), previous);
+  if (bytes !== undefined) return recover(fs, path, parseManifest(path, bytes), lock);
   const names = disk(path, 'list the folder', () => fs.readdir(path)).map((name) => ({ name, ...classify(name) }));
   refuseLostManifest(fs, path, names);
   const shards = names.filter((file) => file.kind === 'shard');
@@ -264,6 +276,8 @@ function emptyReport(ended: Ending, adopted: boolean): RecoveryReport {
     how: undefined,
     previous: undefined,
     lastWrite: undefined,
+    restarted: false,
+    oomKills: undefined,
     replayed: 0,
     droppedBytes: 0,
     quarantined: [],
@@ -389,7 +403,7 @@ function adopt(fs: FileSystem, path: string, create: CreateOptions): Opened {
 
 // ---- Recovery.
 
-function recover(fs: FileSystem, path: string, manifest: Manifest, previous: LockOwner | undefined): Opened {
+function recover(fs: FileSystem, path: string, manifest: Manifest, { previous, owner }: HeldLock): Opened {
   const state = readFolderState(fs, path, manifest, { judge: true });
   const last = state.segments[state.segments.length - 1] as ListedSegment;
   const logStat = fs.stat(join(path, segmentName(last.segment)));
@@ -434,6 +448,7 @@ function recover(fs: FileSystem, path: string, manifest: Manifest, previous: Loc
       ...endingOf(last, previous),
       previous: previous && { pid: previous.pid, host: previous.host, since: previous.since },
       lastWrite: previous === undefined || logStat === undefined ? undefined : new Date(logStat.mtimeMs).toISOString(),
+      ...meanwhile(previous, owner),
       replayed: state.replayed,
       droppedBytes,
       quarantined,

@@ -19,7 +19,7 @@ import { LogWriter } from './log-writer.ts';
 import { type Manifest, parseManifest, replaceManifest, type ShardContent } from './manifest.ts';
 import { classify, type FileKind, MANIFEST_NAME, shardName, stagedName } from './names.ts';
 import { hasManifest, readFolder, requireFolder, untilSteady } from './reader.ts';
-import { quarantine } from './recovery.ts';
+import { quarantine, refuseLostManifest } from './recovery.ts';
 import { describeText, firstBadLine, lineError, matches, packShard, readShardText } from './shards.ts';
 import type { System } from './system.ts';
 import { decodeTastypyKey } from './tastypy.ts';
@@ -29,6 +29,8 @@ export interface RepairReport {
   readonly entries: number;
   /** Lines of shards, and stretches of the log, that could not be read. */
   readonly lostLines: number;
+  /** pod.json was damaged or missing, and with it what it says: whether this is a tracker, its `maxTries`, the size of the shards. */
+  readonly lostSettings: boolean;
   /** What went into quarantine: the files as they were. */
   readonly quarantined: readonly string[];
 }
@@ -145,10 +147,11 @@ export function acceptEdits(system: System, path: string): string[] {
 export function repairFolder(system: System, path: string): RepairReport {
   const { fs } = system;
   requireFolder(system, path);
+  // Looked at before the lock is taken, whose file would be the one thing of ours in a folder that is no pod.
+  requireSomething(fs, path);
   const lock = system.locks.acquire(path);
   try {
-    const files = disk(path, 'list the folder', () => fs.readdir(path)).map((name) => ({ name, ...classify(name) }));
-    if (!files.some(({ kind }) => kind === 'shard' || kind === 'segment' || kind === 'staged')) throw notFound(path);
+    const files = requireSomething(fs, path);
     const salvage = new Salvage(fs, path, files);
     return salvage.writeAnew();
   } finally {
@@ -156,14 +159,28 @@ export function repairFolder(system: System, path: string): RepairReport {
   }
 }
 
+/** The files of a folder in which there is something to salvage. */
+function requireSomething(fs: FileSystem, path: string): NamedFile[] {
+  const files = namedFiles(fs, path);
+  if (!files.some(({ kind }) => kind === 'shard' || kind === 'segment' || kind === 'staged')) throw notFound(path);
+  return files;
+}
+
 function requireManifest(fs: FileSystem, path: string): Manifest {
   const bytes = readFile(fs, path, MANIFEST_NAME);
-  if (bytes === undefined) throw notFound(path);
+  if (bytes === undefined) {
+    refuseLostManifest(fs, path, namedFiles(fs, path));
+    throw notFound(path);
+  }
   return parseManifest(path, bytes);
 }
 
 function notFound(path: string): PodError {
   return new PodError('ERR_POD_NOT_FOUND', `There is no pod at ${path}.`, { path });
+}
+
+function namedFiles(fs: FileSystem, path: string): NamedFile[] {
+  return disk(path, 'list the folder', () => fs.readdir(path)).map((name) => ({ name, ...classify(name) }));
 }
 
 type NamedFile = { readonly name: string } & FileKind;
@@ -407,7 +424,11 @@ class Salvage {
       disk(path, `rename ${staged}`, () => fs.rename(join(path, staged), join(path, shardName(shard, this.#gzip))));
     }
     fs.fsyncFolder(path);
-    return { entries: this.#lines.size, lostLines: this.#lostLines, quarantined };
+    // A folder of tastypy has neither a log nor a manifest to lose.
+    const lostSettings =
+      this.#manifest === undefined &&
+      this.#files.some(({ kind, name }) => kind === 'segment' || name === MANIFEST_NAME);
+    return { entries: this.#lines.size, lostLines: this.#lostLines, lostSettings, quarantined };
   }
 
   /** Above every generation that a file in the folder may come from. */

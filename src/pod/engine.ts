@@ -453,10 +453,12 @@ function withoutPromise<R>(path: string, result: R): R {
 
 function readerReport({ replayed, durationMs }: ReadFolder): RecoveryReport {
   return {
-    ended: 'closed',
+    ended: 'unknown',
     how: undefined,
     previous: undefined,
     lastWrite: undefined,
+    restarted: false,
+    oomKills: undefined,
     replayed,
     droppedBytes: 0,
     quarantined: [],

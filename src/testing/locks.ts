@@ -13,23 +13,25 @@ export class MemoryLocks implements Locks {
 
   acquire(folder: string): HeldLock {
     if (this.#holders.has(folder)) {
-      const owner = this.#left.get(folder);
-      throw new PodError('ERR_POD_LOCKED', `${folder} is open for writing in process ${owner?.pid} of the test.`, {
+      const holder = this.#left.get(folder);
+      throw new PodError('ERR_POD_LOCKED', `${folder} is open for writing in process ${holder?.pid} of the test.`, {
         path: folder,
-        info: { ...owner },
+        info: { ...holder },
       });
     }
     const previous = this.#left.get(folder);
     const holder = {};
     this.#holders.set(folder, holder);
-    this.#left.set(folder, {
+    const owner: LockOwner = {
       pid: ++this.#processes,
       host: 'test',
       bootId: 'test',
       startTicks: '0',
       since: '2024-01-01T00:00:00.000Z',
-    });
+    };
+    this.#left.set(folder, owner);
     return {
+      owner,
       previous,
       isIntact: () => true,
       release: (outcome) => {

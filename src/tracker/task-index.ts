@@ -51,6 +51,11 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
     this.tableRebuilt();
   }
 
+  /** How many tasks there are. */
+  get size(): number {
+    return this.#table.size;
+  }
+
   /** The first task to do at or after a slot, or -1. */
   nextTodo(slot: number, allowAborted: boolean): number {
     const next = this.todo.next(slot);

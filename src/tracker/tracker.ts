@@ -10,7 +10,7 @@ import { type Entries, optionsError, type PodOptions, pairs } from '../pod/optio
 import { applyInit, HANDLE_DOOR } from '../pod/pod.ts';
 import { LoopedPod } from './loops.ts';
 import type { GateOptions, TrackerOptions } from './options.ts';
-import { LISTED_KEYS_MAX, type ResumeReport, whyNothingLeft } from './resume.ts';
+import { type ResumeReport, resumeReport } from './resume.ts';
 import { taskSchema } from './schema.ts';
 import { estimate, type TrackerStats } from './stats.ts';
 import { asObject, copyData, isTodo, NEW_TASK, type Task, toTask } from './task.ts';
@@ -52,7 +52,7 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     super(door, engine, index);
     this.#engine = engine;
     this.#index = index;
-    this.resume = this.#resumeReport();
+    this.resume = resumeReport(this.recovery, index, this.members(index.unfinished));
   }
 
   /**
@@ -243,36 +243,6 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     }
     const task = { ...NEW_TASK, ...asObject(entry.plain), ...copyData(data) };
     this.#engine.table.edit(entry, this.checkedTask(key, task));
-  }
-
-  #resumeReport(): ResumeReport<K> {
-    const { ended, how, previous, lastWrite, replayed, durationMs } = this.recovery;
-    const index = this.#index;
-    const counts = {
-      total: this.size,
-      done: index.done.size,
-      aborted: index.aborted.size,
-      failed: index.failed.size,
-      todo: index.todo.size,
-      exhausted: index.exhausted,
-    };
-    const unfinishedKeys: K[] = [];
-    for (const entry of this.members(index.unfinished)) {
-      if (unfinishedKeys.length === LISTED_KEYS_MAX) break;
-      unfinishedKeys.push(entry.key);
-    }
-    return {
-      ended,
-      how,
-      previous,
-      lastWrite,
-      ...counts,
-      unfinished: index.unfinished.size,
-      unfinishedKeys,
-      replayed,
-      durationMs,
-      nothingLeft: whyNothingLeft({ ...counts, maxTries: index.maxTries }),
-    };
   }
 }
 

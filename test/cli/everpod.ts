@@ -25,6 +25,18 @@ export async function everpodChild(...args: string[]): Promise<Answer> {
 
 /** The same command line without a process of its own. */
 export function everpod(...args: string[]): Answer {
+  const { code, said } = start(args);
+  if (typeof code !== 'number') throw new Error('This command takes its time; run it as a process.');
+  return { code, ...said };
+}
+
+/** The same for commands that may take their time. */
+export async function everpodSoon(...args: string[]): Promise<Answer> {
+  const { code, said } = start(args);
+  return { code: await code, ...said };
+}
+
+function start(args: readonly string[]): { code: number | Promise<number>; said: { out: string; err: string } } {
   const said = { out: '', err: '' };
   const code = run(args, {
     out: (words) => {
@@ -34,6 +46,5 @@ export function everpod(...args: string[]): Answer {
       said.err += words;
     },
   });
-  if (typeof code !== 'number') throw new Error('This command takes its time; run it as a process.');
-  return { code, ...said };
+  return { code, said };
 }

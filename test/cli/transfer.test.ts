@@ -168,7 +168,7 @@ describe('export', () => {
     expect(csv.out).toBe('key,n,deep\r\n7,null,"{""list"":[1,""2""]}"\r\n');
     const target = temporary.path('py');
     const folder = await everpod(['export', path, '--where', 'n = 1', '--tastypy', target]);
-    expect(folder.out).toContain('1 entries in 1 files');
+    expect(folder.out).toContain('1 entry in 1 file');
     expect(entriesOf(target)).toEqual([SOME[0]]);
   });
 

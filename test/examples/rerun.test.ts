@@ -33,7 +33,7 @@ function rerun(folder: string, retryFailed = false) {
 
 describe('prepareRerun', () => {
   it('says that a crawl is new', () => {
-    expect(rerun(temporaryFolder()).lines).toEqual(['Nothing is there yet: a new crawl.']);
+    expect(rerun(temporaryFolder()).lines).toEqual(['Nothing is there yet: the tracker is new.']);
   });
 
   it('gives their try back to pages that were in flight, and puts them at the end', () => {
@@ -47,10 +47,14 @@ describe('prepareRerun', () => {
        }`,
     );
     const { lines, tasks } = rerun(folder);
-    expect(lines[0]).toMatch(/^The last run was killed, its last sign of life was at 20/);
+    expect(lines[0]).toMatch(
+      /^The last run \(process \d+ on .+\) was killed and left no word\. Its last sign of life was at 20/,
+    );
     expect(lines.slice(1)).toEqual([
-      '5 pages: 1 done, 4 to do, 0 given up.',
-      '2 pages in flight when it ended; that try is not counted.',
+      '5 tasks: 1 done, 4 to do, 0 aborted, 1 with an error.',
+      '2 tasks in flight, of which nothing more was heard: 2 to do again.',
+      expect.stringMatching(/^\d+ records of the log replayed in \d+ ms\.$/),
+      '2 pages in flight: that try is not counted.',
     ]);
     expect(tasks).toEqual([
       ['a', 1, 0],
@@ -61,7 +65,7 @@ describe('prepareRerun', () => {
     ]);
     // Nothing happened in between, so nothing is given back twice.
     expect(rerun(folder)).toEqual({
-      lines: ['The last run ended in good order.', '5 pages: 1 done, 4 to do, 0 given up.'],
+      lines: ['The last run ended in good order.', '5 tasks: 1 done, 4 to do, 0 aborted, 3 with an error.'],
       tasks,
       reasons: [
         ['b', 'busy'],
@@ -86,7 +90,10 @@ describe('prepareRerun', () => {
     // Five times excused, then three tries.
     expect(deaths).toBe(8);
     const { lines, tasks, reasons } = rerun(folder);
-    expect(lines[1]).toBe('1 page: 0 done, 0 to do, 0 given up, 1 failed until their tries were used up.');
+    expect(lines.slice(1)).toEqual([
+      '1 task: 0 done, 0 to do, 0 aborted, 1 out of tries, 1 with an error.',
+      'Nothing is left to do: 0 of 1 tasks are done, 1 used up all 3 tries.',
+    ]);
     expect(tasks).toEqual([['deadly', 3, 8]]);
     expect(reasons).toEqual([['deadly', 'the process died while fetching it']]);
   });
@@ -105,7 +112,7 @@ describe('prepareRerun', () => {
     }
     state.close();
     expect(rerun(folder).lines.slice(1)).toEqual([
-      '4 pages: 1 done, 1 to do, 1 given up, 1 failed until their tries were used up.',
+      '4 tasks: 1 done, 1 to do, 1 aborted, 1 out of tries, 3 with an error.',
     ]);
     const { lines, tasks } = rerun(folder, true);
     expect(lines.at(-1)).toBe('1 failed page may be tried as often again.');

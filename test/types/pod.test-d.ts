@@ -173,7 +173,7 @@ const wrong: string = pages.transaction(() => 5);
 const copy: PersistentOrderedDict<Page, string> = pages.copyTo('copy.pod', { gzipped: true });
 // @ts-expect-error the values of the copy are the same
 pages.copyTo('copy.pod', { init: { a: 1 } });
-const ended: 'new' | 'closed' | 'exit' | 'signal' | 'error' | 'killed' = pages.recovery.ended;
+const ended: 'new' | 'unknown' | 'closed' | 'exit' | 'signal' | 'error' | 'killed' = pages.recovery.ended;
 // @ts-expect-error the report is read only
 pages.recovery.replayed = 0;
 const disposable: Disposable = pages;

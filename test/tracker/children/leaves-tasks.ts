@@ -34,10 +34,17 @@ switch (ending) {
       throw new Error('nobody catches this');
     });
     break;
+  case 'full heap':
+    fillHeap([]);
+    break;
   case 'signal':
     process.kill(process.pid, 'SIGTERM');
     await sleep(10_000);
     break;
   default:
     throw new Error(`unknown ending ${ending}`);
+}
+
+function fillHeap(hoard: unknown[]): void {
+  while (hoard.length < 1e9) hoard.push(new Array(1000).fill('memory'));
 }
