@@ -21,7 +21,7 @@ export interface Output {
 /** What was given on the command line. */
 export interface Given {
   readonly path: string;
-  /** What follows the path: keys. */
+  /** What follows the path: keys, or another path. */
   readonly words: readonly string[];
   readonly json: boolean;
   readonly options: Readonly<Record<string, string | boolean | undefined>>;
@@ -32,6 +32,8 @@ export interface Command {
   readonly name: string;
   /** What follows the path: `<key>` for one, `<key...>` for at least one, `[key...]` for any number. */
   readonly words?: '<key>' | '<key...>' | '[key...]';
+  /** Where a second path follows: what the two are called in the help. */
+  readonly paths?: readonly [first: string, second: string];
   readonly summary: string;
   readonly options?: readonly (readonly [flags: string, summary: string])[];
   /** Command lines without `everpod`. */

@@ -6,13 +6,14 @@
 import { CommanderError, Command as CommandLine } from 'commander';
 import { PodError } from '../core/errors.ts';
 import { type Command, type Output, sayError } from './command.ts';
+import { KEEPING } from './keep.ts';
 import { LOOKING } from './look.ts';
 import { MENDING } from './mend.ts';
 import { STEERING } from './steer.ts';
 import { TRANSFERRING } from './transfer.ts';
 
 /** Every command there is. */
-export const COMMANDS: readonly Command[] = [...LOOKING, ...TRANSFERRING, ...STEERING, ...MENDING];
+export const COMMANDS: readonly Command[] = [...LOOKING, ...TRANSFERRING, ...STEERING, ...MENDING, ...KEEPING];
 
 const HELP_WIDTH = 100;
 
@@ -45,16 +46,18 @@ function commandLine(output: Output, carryOut: Carrier): CommandLine {
     .helpCommand(false)
     .addHelpText('after', '\nExit codes: 0 all is well, 1 the answer is no, 2 it could not be carried out.');
   for (const command of COMMANDS) {
-    const { name, words, summary, options = [], examples, isHidden = false } = command;
+    const { name, words, paths, summary, options = [], examples, isHidden = false } = command;
     const sub = program.command(name, { hidden: isHidden });
     configure(sub, output);
-    sub.summary(summary.replace(/;.*/s, '')).description(summary).argument('<path>', 'the folder');
+    sub.summary(summary.replace(/;.*/s, '')).description(summary);
+    if (paths === undefined) sub.argument('<path>', 'the folder');
+    else for (const path of paths) sub.argument(`<${path}>`, 'a folder');
     if (words !== undefined) sub.argument(words, 'as ls prints it: a text as it is, a number or a list as JSON');
     for (const [flags, what] of options) sub.option(flags, what);
     sub.option('--json', 'answer in JSON');
     sub.addHelpText('after', `\nExamples:\n${examples.map((example) => `  everpod ${example}\n`).join('')}`);
     sub.action((path: string, ...rest: unknown[]) => {
-      const given = words === undefined ? [] : (rest[0] as string | string[]);
+      const given = words === undefined && paths === undefined ? [] : (rest[0] as string | string[]);
       carryOut(command, path, typeof given === 'string' ? [given] : given, sub.opts());
     });
   }

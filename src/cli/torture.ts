@@ -8,7 +8,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { PodError } from '../core/errors.ts';
 import type { FileSystem } from '../disk/fs.ts';
-import { makeEmptyFolder } from '../disk/recovery.ts';
+import { makeEmptyFolder } from '../disk/make-folder.ts';
 import { nodeSystem } from '../disk/system.ts';
 import { type Witness, witnessSteps, witnessTasks } from './torture-check.ts';
 import { below, type Numbers, numbersFrom } from './torture-workload.ts';

@@ -180,7 +180,8 @@ function explainRefusal(root: unknown, depth: number): PodError {
   return new PodError('ERR_POD_VALUE', `The value cannot be kept: at ${at}, ${reason}. Nothing was changed.`, { at });
 }
 
-function memberPath(name: string): string {
+/** How a path inside a value goes on to a member: `.name`, or `["odd name"]`. */
+export function memberPath(name: string): string {
   return /^[A-Za-z_$][\w$]*$/.test(name) ? `.${name}` : `[${JSON.stringify(name)}]`;
 }
 

@@ -1,22 +1,31 @@
 /**
- * Writing the whole pod anew: compaction in place, and a copy into another folder.
+ * Writing the whole pod anew: compaction in place, and a copy of what is in memory into another folder.
  *
  * New shards are written under staged names, because their final ones are taken by content that still counts. The manifest that lists
  * them is the one step that commits; only then do they take their names (protocol section 4, Compact and copyTo).
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import type { Entry } from '../core/entry.ts';
 import type { Key } from '../core/key.ts';
 import type { Table } from '../core/table.ts';
-import { crcText, disk } from './files.ts';
 import { foldAll } from './fold.ts';
 import type { Folder } from './folder.ts';
 import type { FileSystem } from './fs.ts';
 import { LogWriter } from './log-writer.ts';
 import { type FolderMeta, type Manifest, removeQuietly, replaceManifest, type ShardContent } from './manifest.ts';
-import { MANIFEST_NAME, shardName, stagedName } from './names.ts';
-import { encodeShard, packShard } from './shards.ts';
+import { MANIFEST_NAME, shardName } from './names.ts';
+import { fullShards, type ShardLines, stageShards, takeName, unstage } from './stage.ts';
+
+/** What a copy says of itself as a whole. */
+export interface CopyFacts extends Layout {
+  readonly id: string;
+  readonly meta: FolderMeta;
+}
+
+/** The generation of a copy. It is not 0, so that without its manifest a copy is not taken for a folder that was never finished. */
+export const COPY_GENERATION = 1;
+/** The one segment of a copy. */
+export const COPY_SEGMENT = 1;
 
 /** How the shards are laid out. */
 export interface Layout {
@@ -35,24 +44,22 @@ export function compactFolder<V, K extends Key>(folder: Folder<V, K>, layout: La
   const { fs, path, manifest, table } = folder;
   const generation = manifest.generation + 1;
   const seq = folder.point.s;
-  const shards = stageAll(fs, path, table, layout, generation, seq);
-  const unstage = (): void => {
-    for (const shard of shards.keys()) removeQuietly(fs, join(path, stagedName(shard, layout.gzip, generation)));
-  };
+  const { fileSize, gzip } = layout;
+  const shards = stageShards(fs, path, fullShards(table.entries(), fileSize), { gzip, generation, seq });
   let next: LogWriter | undefined;
   try {
     next = folder.createLastSegment(generation);
     folder.writeManifest({
       generation,
-      fileSize: layout.fileSize,
-      gzip: layout.gzip,
+      fileSize,
+      gzip,
       segments: [[next.segment, next.base]],
       shards,
       dropped: droppedBy(folder, shards, layout),
     });
   } catch (error) {
     if (folder.failure === undefined) {
-      unstage();
+      unstage(fs, path, shards.keys(), gzip, generation);
       if (next !== undefined) removeQuietly(fs, join(path, next.name));
     }
     next?.retire();
@@ -63,19 +70,18 @@ export function compactFolder<V, K extends Key>(folder: Folder<V, K>, layout: La
   for (const [shard, content] of shards) folder.contents.set(shard, content);
   folder.open.clear();
   folder.stats.clear();
-  table.renumberShards(layout.fileSize);
+  table.renumberShards(fileSize);
   folder.goOnAlone(next, manifest.segments);
-  for (const shard of shards.keys()) takeName(fs, path, shard, layout.gzip, generation);
+  for (const shard of shards.keys()) takeName(fs, path, shard, gzip, generation);
   for (const shard of oldContents.keys()) {
-    if (manifest.gzip !== layout.gzip || !shards.has(shard))
-      removeQuietly(fs, join(path, shardName(shard, manifest.gzip)));
+    if (manifest.gzip !== gzip || !shards.has(shard)) removeQuietly(fs, join(path, shardName(shard, manifest.gzip)));
   }
   // Also of those that are gone: one that could not be removed is ours, not somebody's edit.
   for (const shard of new Set([...oldContents.keys(), ...shards.keys()])) folder.rememberStat(shard);
 }
 
 /**
- * Writes a copy of a table into an existing, empty folder. Until its manifest is there the folder is nobody's.
+ * Writes a copy of a table into an existing, empty folder, as a pod of its own. Until its manifest is there the folder is nobody's.
  *
  * @throws {PodError} `ERR_POD_DISK`; what was written is removed
  */
@@ -86,34 +92,63 @@ export function copyTable<V, K extends Key>(
   layout: Layout,
   meta: FolderMeta,
 ): void {
-  const shards = stageAll(fs, path, table, layout, 1, 0);
+  writeCopy(fs, path, fullShards(table.entries(), layout.fileSize), { id: newPodId(), ...layout, meta });
+}
+
+/**
+ * The same for shards, whatever they come from.
+ *
+ * @param onStaged told after each shard how many entries are written
+ */
+export function writeCopy(
+  fs: FileSystem,
+  path: string,
+  lines: Iterable<ShardLines>,
+  { id, fileSize, gzip, meta }: CopyFacts,
+  onStaged?: (entries: number) => void,
+): void {
+  const generation = COPY_GENERATION;
+  const shards = stageShards(fs, path, lines, { gzip, generation, seq: 0 }, onStaged);
   let log: LogWriter | undefined;
   try {
-    const id = randomBytes(4).toString('hex');
-    log = LogWriter.create(fs, path, { wal: 1, id, gen: 1, base: 0, prev: '00000000' });
+    log = LogWriter.create(fs, path, { wal: COPY_SEGMENT, id, gen: generation, base: 0, prev: '00000000' });
     log.fsync();
     const manifest: Manifest = {
       id,
       epoch: 1,
-      generation: 1,
-      fileSize: layout.fileSize,
-      gzip: layout.gzip,
+      generation,
+      fileSize,
+      gzip,
       meta,
-      segments: [[1, 0]],
+      segments: [[COPY_SEGMENT, 0]],
       dropped: new Map(),
       shards,
     };
     replaceManifest(fs, path, manifest);
   } catch (error) {
-    // First what makes it a pod: half a copy must not look like a damaged one.
+    // First what makes it a pod, durably: half a copy must not look like a damaged one.
     removeQuietly(fs, join(path, MANIFEST_NAME));
-    for (const shard of shards.keys()) removeQuietly(fs, join(path, stagedName(shard, layout.gzip, 1)));
+    fsyncQuietly(fs, path);
+    unstage(fs, path, shards.keys(), gzip, generation);
     if (log !== undefined) removeQuietly(fs, join(path, log.name));
     throw error;
   } finally {
     log?.retire();
   }
-  for (const shard of shards.keys()) takeName(fs, path, shard, layout.gzip, 1);
+  for (const shard of shards.keys()) takeName(fs, path, shard, gzip, generation);
+}
+
+function fsyncQuietly(fs: FileSystem, path: string): void {
+  try {
+    fs.fsyncFolder(path);
+  } catch {
+    // The error that brought us here is the one to report.
+  }
+}
+
+/** The name of a new pod. */
+export function newPodId(): string {
+  return randomBytes(4).toString('hex');
 }
 
 /** Puts the folder away: everything in the shards, an empty log, the lock free. What comes in between still has the lock. */
@@ -121,37 +156,6 @@ export function closeFolder<V, K extends Key>(folder: Folder<V, K>, beforeReleas
   foldAll(folder);
   beforeRelease();
   folder.release(true);
-}
-
-function stageAll<V, K extends Key>(
-  fs: FileSystem,
-  path: string,
-  table: Table<V, K>,
-  layout: Layout,
-  generation: number,
-  seq: number,
-): Map<number, ShardContent> {
-  const shards = new Map<number, ShardContent>();
-  try {
-    let entries: Entry<V, K>[] = [];
-    const stage = (): void => {
-      const shard = shards.size;
-      const { text, lines } = encodeShard(entries);
-      const name = stagedName(shard, layout.gzip, generation);
-      disk(path, `write ${name}`, () => fs.stage(join(path, name), packShard(text, layout.gzip)));
-      shards.set(shard, { lines, bytes: text.length, crc: crcText(text), seq, tastypy: false });
-      entries = [];
-    };
-    for (const entry of table.entries()) {
-      entries.push(entry);
-      if (entries.length === layout.fileSize) stage();
-    }
-    if (entries.length > 0) stage();
-  } catch (error) {
-    for (const shard of shards.keys()) removeQuietly(fs, join(path, stagedName(shard, layout.gzip, generation)));
-    throw error;
-  }
-  return shards;
 }
 
 /** The checksums of the shards that end, so that recovery knows their files from a stranger's. */
@@ -166,13 +170,4 @@ function droppedBy<V, K extends Key>(
     if (ends && lines > 0) dropped.set(shard, crc);
   }
   return dropped;
-}
-
-/** A staged shard counts under either name, so what cannot be renamed now is renamed by the next recovery. */
-function takeName(fs: FileSystem, path: string, shard: number, gzip: boolean, generation: number): void {
-  try {
-    fs.rename(join(path, stagedName(shard, gzip, generation)), join(path, shardName(shard, gzip)));
-  } catch {
-    // See above.
-  }
 }

@@ -22,7 +22,7 @@ const FORMAT = 1;
 /** No record and no epoch gets this far; a number beyond could not be counted up from. */
 export const COUNT_MAX: number = 2 ** 52;
 /** File names hold nine digits for a segment's number and for a generation; this leaves room to go on. */
-const NAMED_MAX = 500_000_000;
+export const NAMED_MAX = 500_000_000;
 
 /** What the manifest or a log record says about the content of one shard. */
 export interface ShardContent {

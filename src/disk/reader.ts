@@ -16,6 +16,8 @@ import type { System } from './system.ts';
 /** What a reader sees: the state at some batch boundary that is at least as new as the moment it began to read. */
 export interface ReadFolder {
   readonly entries: LoadedEntry[];
+  /** Which pod it is; a folder of tastypy has no id. */
+  readonly id: string | undefined;
   readonly fileSize: number;
   readonly gzip: boolean;
   readonly meta: FolderMeta;
@@ -116,8 +118,8 @@ function tryRead({ fs }: System, path: string): Omit<ReadFolder, 'durationMs'> |
   if (!isUnchangedAt(fs, path, last.segment, last.scan.end)) return undefined;
   if (last.scan.tail.kind === 'rot' || last.scan.tail.kind === 'foreign')
     readFolderState(fs, path, manifest, { judge: true });
-  const { fileSize, gzip, meta } = manifest;
-  return { entries: [...state.entries()], fileSize, gzip, meta, replayed: state.replayed };
+  const { id, fileSize, gzip, meta } = manifest;
+  return { entries: [...state.entries()], id, fileSize, gzip, meta, replayed: state.replayed };
 }
 
 function readBare(fs: System['fs'], path: string): Omit<ReadFolder, 'durationMs'> {
@@ -129,7 +131,7 @@ function readBare(fs: System['fs'], path: string): Omit<ReadFolder, 'durationMs'
     });
   }
   const { gzip, shards, entries } = readBareFolder(fs, path);
-  return { entries, fileSize: Math.max(1, shards.get(0)?.lines ?? 1), gzip, meta: {}, replayed: 0 };
+  return { entries, id: undefined, fileSize: Math.max(1, shards.get(0)?.lines ?? 1), gzip, meta: {}, replayed: 0 };
 }
 
 /** What must not have changed for damage to be believed. */

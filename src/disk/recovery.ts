@@ -8,17 +8,7 @@ import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
 import type { Table } from '../core/table.ts';
-import {
-  closeQuietly,
-  crcText,
-  disk,
-  diskError,
-  errorCode,
-  readFile,
-  readRange,
-  removeFile,
-  writeAll,
-} from './files.ts';
+import { closeQuietly, crcText, disk, diskError, readFile, readRange, removeFile, writeAll } from './files.ts';
 import { Folder, type OpenedFolder } from './folder.ts';
 import { type FolderState, type ListedSegment, readFolderState } from './folder-state.ts';
 import type { FileSystem } from './fs.ts';
@@ -26,6 +16,7 @@ import { type HeldLock, type LockOwner, meanwhile } from './lock.ts';
 import { JSON_OFFSET } from './log-format.ts';
 import { readHeader, scanSegment } from './log-reader.ts';
 import { LogWriter } from './log-writer.ts';
+import { makeFolder, removeFolderQuietly } from './make-folder.ts';
 import {
   type FolderMeta,
   type Manifest,
@@ -170,60 +161,6 @@ function openLocked(fs: FileSystem, path: string, create: CreateOptions, lock: H
 }
 
 // ---- A new folder.
-
-/** Creates a folder and those above it, durably. Returns what it made, the topmost first. */
-function makeFolder(fs: FileSystem, path: string): string[] {
-  const missing: string[] = [];
-  const made: string[] = [];
-  let existing = path;
-  try {
-    for (let stat = fs.stat(existing); stat === undefined; stat = fs.stat(existing)) {
-      missing.unshift(existing);
-      existing = dirname(existing);
-    }
-    if (fs.stat(existing)?.isFolder !== true) throw notFolder(path, existing);
-    for (const folder of missing) {
-      if (tryMakeFolder(fs, folder)) made.push(folder);
-      fs.fsyncFolder(dirname(folder));
-    }
-  } catch (error) {
-    for (const folder of made.reverse()) removeFolderQuietly(fs, folder);
-    if (errorCode(error) === 'ENOTDIR') throw notFolder(path, path);
-    throw diskError(path, 'create the folder', error);
-  }
-  return made;
-}
-
-/** Makes a folder; false where somebody else has made it since we looked. */
-function tryMakeFolder(fs: FileSystem, folder: string): boolean {
-  try {
-    fs.mkdir(folder);
-    return true;
-  } catch (error) {
-    if (errorCode(error) === 'EEXIST') return false;
-    throw error;
-  }
-}
-
-/** Makes a folder, or takes one that is empty. Returns what removes the folders it made, as far as nothing is in them. */
-export function makeEmptyFolder(fs: FileSystem, path: string): () => void {
-  const made = makeFolder(fs, path);
-  if (disk(path, 'list the folder', () => fs.readdir(path)).length === 0) {
-    return () => {
-      for (const folder of made.reverse()) removeFolderQuietly(fs, folder);
-    };
-  }
-  throw new PodError('ERR_POD_OPTIONS', `${path} is not empty; what is written there needs a folder of its own.`, {
-    path,
-    info: { option: 'path' },
-  });
-}
-
-function notFolder(path: string, file: string): PodError {
-  return new PodError('ERR_POD_NOT_FOLDER', `${path} cannot be a pod: ${file} is a file, and a pod is a folder.`, {
-    path,
-  });
-}
 
 function createFresh(fs: FileSystem, path: string, { fileSize, gzip, meta }: CreateOptions): Opened {
   const manifest: Manifest = {
@@ -583,13 +520,5 @@ function isSurelyMissing(fs: FileSystem, path: string): boolean {
     return fs.stat(path) === undefined;
   } catch {
     return false;
-  }
-}
-
-function removeFolderQuietly(fs: FileSystem, folder: string): void {
-  try {
-    fs.rmdir(folder);
-  } catch {
-    // Somebody put something into it meanwhile: then it is theirs.
   }
 }

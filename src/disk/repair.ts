@@ -7,6 +7,7 @@ import { Buffer, isAscii } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { constants, gunzipSync } from 'node:zlib';
+import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { copyJson } from '../core/json.ts';
 import { type Key, type KeyIdentity, keyIdentity, keyText, parseKey } from '../core/key.ts';
@@ -51,9 +52,18 @@ export function verifyFolder(system: System, path: string): number {
 }
 
 function verifyEntries(fs: FileSystem, path: string): number {
-  const state = readFolderState(fs, path, requireManifest(fs, path), { judge: true });
+  return checkEntries(path, readFolderState(fs, path, requireManifest(fs, path), { judge: true }).entries());
+}
+
+/**
+ * Looks at every key and every value.
+ *
+ * @returns how many entries there are
+ * @throws {PodError} `ERR_POD_CORRUPT` where a key is there twice or a value cannot be read
+ */
+export function checkEntries(path: string, entries: Iterable<LoadedEntry>): number {
   const seen = new Map<KeyIdentity, number>();
-  for (const { key, shard, source, position } of state.entries()) {
+  for (const { key, shard, source, position } of entries) {
     const other = seen.get(keyIdentity(key));
     if (other !== undefined) {
       throw new PodError(

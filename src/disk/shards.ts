@@ -7,7 +7,7 @@
 import { Buffer, constants as bufferLimits, isAscii } from 'node:buffer';
 import { join } from 'node:path';
 import { constants, gunzipSync, gzipSync } from 'node:zlib';
-import type { Entry, LoadedEntry, TextSource } from '../core/entry.ts';
+import type { LoadedEntry, TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { copyJson } from '../core/json.ts';
 import { type Key, keyText, parseKey } from '../core/key.ts';
@@ -54,8 +54,8 @@ export function describeText(text: Buffer, seq: number): ShardContent {
  *
  * @throws {PodError} `ERR_POD_UNSUPPORTED` where it would be longer than a buffer can be (4 GB)
  */
-export function encodeShard<V, K extends Key>(
-  entries: Iterable<Entry<V, K>>,
+export function encodeShard(
+  entries: Iterable<{ readonly key: Key; readonly text: string }>,
   bytesMax: number = bufferLimits.MAX_LENGTH,
 ): { text: Buffer; lines: number } {
   let buffer = Buffer.allocUnsafe(1 << 16);

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import type { Key } from '../core/key.ts';
 import { disk } from './files.ts';
 import type { FileSystem } from './fs.ts';
+import { makeEmptyFolder } from './make-folder.ts';
 import { shardName } from './names.ts';
-import { makeEmptyFolder } from './recovery.ts';
 import { packShard } from './shards.ts';
 import { asciiJson, encodeTastypyKey } from './tastypy.ts';
 
