@@ -22,6 +22,7 @@ export { PersistentOrderedDict, PersistentOrderedDict as POD } from './pod/pod.t
 export type { BreakerOptions } from './tracker/breaker.ts';
 export { describeResume } from './tracker/describe-resume.ts';
 export type { ErrorClass } from './tracker/error-classes.ts';
+export type { Eta } from './tracker/eta.ts';
 export type { TrackerEvents } from './tracker/events.ts';
 export type {
   FailOptions,
@@ -32,6 +33,7 @@ export type {
   RetryOptions,
   TrackerOptions,
 } from './tracker/options.ts';
+export type { ProgressOptions, ProgressStream } from './tracker/progress.ts';
 export type { ResumeReport } from './tracker/resume.ts';
 export type { TrackerStats } from './tracker/stats.ts';
 export { type Blame, NEW_TASK, type Task, type TaskError, type TaskRecord } from './tracker/task.ts';

@@ -11,9 +11,17 @@ import { LOOKING } from './look.ts';
 import { MENDING } from './mend.ts';
 import { STEERING } from './steer.ts';
 import { TRANSFERRING } from './transfer.ts';
+import { WATCHING } from './watch.ts';
 
 /** Every command there is. */
-export const COMMANDS: readonly Command[] = [...LOOKING, ...TRANSFERRING, ...STEERING, ...MENDING, ...KEEPING];
+export const COMMANDS: readonly Command[] = [
+  ...LOOKING,
+  ...TRANSFERRING,
+  ...WATCHING,
+  ...STEERING,
+  ...MENDING,
+  ...KEEPING,
+];
 
 const HELP_WIDTH = 100;
 

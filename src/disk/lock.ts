@@ -53,6 +53,15 @@ export interface Locks {
   acquire(folder: string): HeldLock;
 }
 
+/**
+ * Who is named in a folder's lock, and whether that process may be alive, without touching the lock; undefined where the last owner closed
+ * the folder, or there was none. A process on another machine counts as alive.
+ */
+export function namedOwner(folder: string): { readonly owner: LockOwner; readonly isAlive: boolean } | undefined {
+  const owner = readOwner(join(folder, LOCK_NAME));
+  return owner && { owner, isAlive: mayBeAlive(owner) };
+}
+
 /** How a lock can be taken. */
 export type LockMethod = 'flock' | 'exlock' | 'pidfile';
 

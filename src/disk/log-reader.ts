@@ -86,6 +86,33 @@ export function scanSegment(
   });
 }
 
+/**
+ * Scans what was appended to a segment behind a batch that was read before.
+ *
+ * @param from the end of that batch
+ * @param until as in `scanSegment`
+ * @returns undefined where there is no such segment any more
+ */
+export function scanBehind(
+  fs: FileSystem,
+  folder: string,
+  segment: number,
+  from: LogPosition,
+  until?: { readonly s: number; readonly crc: string },
+): SegmentScan | undefined {
+  const header = readHeader(fs, folder, segment);
+  if (header === undefined) return undefined;
+  const name = segmentName(segment);
+  return disk(folder, `read ${name}`, () => {
+    const fd = fs.open(join(folder, name), 'r');
+    try {
+      return new Scan(fs, fd, until).runFrom(header, from);
+    } finally {
+      fs.close(fd);
+    }
+  });
+}
+
 /** The header of a segment; undefined where there is no file or it does not begin with one. */
 export function readHeader(fs: FileSystem, folder: string, segment: number): SegmentHeader | undefined {
   const path = join(folder, segmentName(segment));
@@ -220,9 +247,20 @@ class Scan {
     if (header === undefined) return undefined;
     this.#at = headerEnd + 1;
     this.#vouched = header.base;
-    let end: LogPosition = { s: header.base, offset: this.#chunkOffset + this.#at, crc: headerCrc };
-    let crc = headerCrc;
-    let s = header.base;
+    return this.#follow(header, headerCrc, { s: header.base, offset: this.#chunkOffset + this.#at, crc: headerCrc });
+  }
+
+  /** As `run`, but behind a batch that is known already. */
+  runFrom(header: SegmentHeader, from: LogPosition): SegmentScan {
+    this.#chunkOffset = from.offset;
+    this.#vouched = header.base;
+    return this.#follow(header, -1, from);
+  }
+
+  /** Reads on behind a place between two batches. */
+  #follow(header: SegmentHeader, headerCrc: number, from: LogPosition): SegmentScan {
+    let end = from;
+    let { s, crc } = from;
     let tail: LogTail = { kind: 'clean' };
     let reachedUntil = this.#isUntil(end);
     while (!reachedUntil) {

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { belowFileError, disk, diskError, errorCode, readFile } from './files.ts';
-import { type ListedSegment, readFolderState } from './folder-state.ts';
+import { type FolderState, type ListedSegment, readFolderState } from './folder-state.ts';
 import type { FileStat } from './fs.ts';
 import { isUnchangedAt } from './log-reader.ts';
-import { type FolderMeta, parseManifest } from './manifest.ts';
+import { type FolderMeta, type Manifest, parseManifest } from './manifest.ts';
 import { classify, MANIFEST_NAME, segmentName } from './names.ts';
 import { readBareFolder, refuseLostManifest } from './recovery.ts';
 import type { System } from './system.ts';
@@ -113,16 +113,28 @@ function tryRead({ fs }: System, path: string): Omit<ReadFolder, 'durationMs'> |
   const bytes = readFile(fs, path, MANIFEST_NAME);
   if (bytes === undefined) return readBare(fs, path);
   const manifest = parseManifest(path, bytes);
+  const state = readBesideWriter(fs, path, manifest);
+  if (state === undefined) return undefined;
+  const { id, fileSize, gzip, meta } = manifest;
+  return { entries: [...state.entries()], id, fileSize, gzip, meta, replayed: state.replayed };
+}
+
+/**
+ * What a manifest, the log and the shards say together while a writer may be at work; undefined where the log was cut meanwhile.
+ *
+ * @throws {PodError} `ERR_POD_CORRUPT`, which is to be believed only when it is still so a little later
+ */
+export function readBesideWriter(fs: System['fs'], path: string, manifest: Manifest): FolderState | undefined {
   const state = readFolderState(fs, path, manifest, { judge: false });
   const last = state.segments[state.segments.length - 1] as ListedSegment;
   if (!isUnchangedAt(fs, path, last.segment, last.scan.end)) return undefined;
   if (last.scan.tail.kind === 'rot' || last.scan.tail.kind === 'foreign')
     readFolderState(fs, path, manifest, { judge: true });
-  const { id, fileSize, gzip, meta } = manifest;
-  return { entries: [...state.entries()], id, fileSize, gzip, meta, replayed: state.replayed };
+  return state;
 }
 
-function readBare(fs: System['fs'], path: string): Omit<ReadFolder, 'durationMs'> {
+/** A folder without a manifest, which only tastypy can have written. */
+export function readBare(fs: System['fs'], path: string): Omit<ReadFolder, 'durationMs'> {
   const files = fs.readdir(path).map((name) => classify(name));
   refuseLostManifest(fs, path, files);
   if (!files.some(({ kind }) => kind === 'shard')) {

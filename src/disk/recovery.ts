@@ -12,7 +12,7 @@ import { closeQuietly, crcText, disk, diskError, readFile, readRange, removeFile
 import { Folder, type OpenedFolder } from './folder.ts';
 import { type FolderState, type ListedSegment, readFolderState } from './folder-state.ts';
 import type { FileSystem } from './fs.ts';
-import { type HeldLock, type LockOwner, meanwhile } from './lock.ts';
+import { type HeldLock, meanwhile } from './lock.ts';
 import { JSON_OFFSET } from './log-format.ts';
 import { readHeader, scanSegment } from './log-reader.ts';
 import { LogWriter } from './log-writer.ts';
@@ -382,7 +382,7 @@ function recover(fs: FileSystem, path: string, manifest: Manifest, { previous, o
     },
     entries: state.entries(),
     report: {
-      ...endingOf(last, previous),
+      ...endingOf(last.scan.ending, previous !== undefined),
       previous: previous && { pid: previous.pid, host: previous.host, since: previous.since },
       lastWrite: previous === undefined || logStat === undefined ? undefined : new Date(logStat.mtimeMs).toISOString(),
       ...meanwhile(previous, owner),
@@ -505,13 +505,13 @@ export function quarantine(fs: FileSystem, path: string, name: string, bytes: Ui
   });
 }
 
-function endingOf(last: ListedSegment, previous: LockOwner | undefined): { ended: Ending; how: string | undefined } {
-  const how = last.scan.ending;
+/** How a process ended, from the log's last word and whether its name is still in the lock. */
+export function endingOf(how: string | undefined, isNamed: boolean): { ended: Ending; how: string | undefined } {
   if (how !== undefined) {
     if (how.startsWith('SIG')) return { ended: 'signal', how };
     return { ended: how.startsWith('exit') ? 'exit' : 'error', how };
   }
-  return { ended: previous === undefined ? 'closed' : 'killed', how: undefined };
+  return { ended: isNamed ? 'killed' : 'closed', how: undefined };
 }
 
 /** A file that cannot be looked at may be there. */

@@ -1,12 +1,15 @@
 /**
- * The lists of a tracker: the tasks that are aborted, done or failed, in order, without looking at the others.
+ * The lists of a tracker (the tasks that are aborted, done or failed, in order, without looking at the others), and the line that shows it.
  */
 import type { Entry } from '../core/entry.ts';
 import type { Key } from '../core/key.ts';
 import type { PodEngine } from '../pod/engine.ts';
 import type { HANDLE_DOOR } from '../pod/pod.ts';
 import { CountedPod } from './counts.ts';
+import { checkProgressOptions, type ProgressOptions, type ProgressStream, showProgress } from './progress.ts';
+import type { ResumeReport } from './resume.ts';
 import type { SlotSet } from './slot-set.ts';
+import type { TrackerStats } from './stats.ts';
 import type { TaskIndex } from './task-index.ts';
 
 /** A pod whose entries are listed by their record. */
@@ -58,6 +61,50 @@ export abstract class ListedPod<V, K extends Key> extends CountedPod<V, K> {
   /** As `failedKeys`, with each task as a view. */
   *failedItems(): IterableIterator<[K, V]> {
     for (const entry of this.members(this.#index.failed)) yield [entry.key, entry.value];
+  }
+
+  abstract readonly resume: ResumeReport<K>;
+  abstract stats(): TrackerStats;
+
+  /**
+   * Shows a line about the progress, on a terminal rewritten in place, elsewhere one every half minute: how much of what is known is done,
+   * the rate, how quickly the frontier grows, how much longer it takes, failures, tasks in flight. It never throws into the program and never
+   * keeps it alive: a stream that breaks ends it, and so does closing the tracker. What the program itself writes to the same terminal goes
+   * into that line; write it after disposing, or to another stream.
+   *
+   * @param stream default `process.stderr`
+   * @returns dispose of it to write the last line and leave the terminal as it was
+   * @throws {PodError} `ERR_POD_OPTIONS`, `ERR_POD_CLOSED`
+   *
+   * @example
+   * const progress = tasks.attachProgress();
+   * for (const url of tasks.tryKeys()) await work(url);
+   * progress[Symbol.dispose](); // or: using progress = tasks.attachProgress();
+   */
+  attachProgress(stream: ProgressStream = process.stderr, options: ProgressOptions = {}): Disposable {
+    this.#engine.requireOpen();
+    checkProgressOptions(this.path, options);
+    const { unfinished, unfinishedKeys } = this.resume;
+    // What the last run left in flight does not fly now, until it is handed out again.
+    const left = new Map(unfinishedKeys.map((key) => [key, this.#engine.table.find(key)?.state]));
+    const inFlight = (): number | undefined => {
+      if (unfinished > unfinishedKeys.length) return undefined;
+      for (const [key, state] of left) if (this.#engine.table.find(key)?.state !== state) left.delete(key);
+      return Math.max(0, this.#index.unfinished.size - left.size);
+    };
+    const pod = this;
+    return showProgress(
+      {
+        get closed() {
+          return pod.closed;
+        },
+        stats: () => this.stats(),
+        inFlight,
+      },
+      this.#engine.clock,
+      stream,
+      options,
+    );
   }
 
   /** The entries in a set, in order, live. */

@@ -40,7 +40,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     super(door, engine, index);
     this.#engine = engine;
     this.#index = index;
-    this.rates = new RateMeter(engine.clock);
+    this.rates = new RateMeter(engine.clock, index);
     this.rates.sample(index.done.size, engine.table.size);
   }
 

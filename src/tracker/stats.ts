@@ -2,6 +2,7 @@
  * How far a tracker is and how fast it goes: counts, rates, and an estimate that says when it cannot know.
  */
 import type { Clock } from '../core/clock.ts';
+import { type Eta, type Forecast, ProgressHistory, type ProgressSample } from './eta.ts';
 
 /** A tracker's counts and rates at one moment. */
 export interface TrackerStats {
@@ -27,6 +28,21 @@ export interface TrackerStats {
    * while more is added than done; the whole is undefined while nothing gets done.
    */
   readonly etaMs: { readonly low: number; readonly high: number | undefined } | undefined;
+  /**
+   * How much longer it takes, as a range that knows that what is found dries up, or a word why there is none: `finished`, `range`, `growing`
+   * (as much is found as done), `early`, `stalled`. Tried on recorded runs, the range holds the truth four times out of five or more.
+   *
+   * @example
+   * const { eta } = tasks.stats();
+   * if (eta.state === 'range') console.log(`${eta.lowMs / 60_000} to ${eta.highMs / 60_000} minutes`);
+   */
+  readonly eta: Eta;
+  /** Tasks done, aborted or out of tries a minute, over the last minute of this process; undefined before two moments can be compared. */
+  readonly perMinute1: number | undefined;
+  /** The same over the last 15 minutes. */
+  readonly perMinute15: number | undefined;
+  /** New tasks for each one done, of late; undefined before enough was done. */
+  readonly foundPerDone: number | undefined;
 }
 
 interface Sample {
@@ -38,18 +54,30 @@ interface Sample {
 const WINDOW_MS = 15 * 60_000;
 const SAMPLE_EVERY_MS = 1_000;
 
+/** The counts that tell what is left, live. */
+interface LeftCounts {
+  readonly todo: { readonly size: number };
+  readonly failed: { readonly size: number };
+  readonly aborted: { readonly size: number };
+  readonly exhausted: number;
+}
+
 /** Remembers counts over time; asking costs nothing between samples. */
 export class RateMeter {
   readonly #clock: Clock;
   readonly #samples: Sample[] = [];
+  readonly #history: ProgressHistory = new ProgressHistory();
+  readonly #left: LeftCounts;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, left: LeftCounts) {
     this.#clock = clock;
+    this.#left = left;
   }
 
-  /** Takes the counts of this moment in, at most one a second. */
+  /** Takes the counts of this moment in; for the rates over 15 minutes at most one a second. */
   sample(done: number, total: number): void {
     const atMs = this.#clock.monotonic();
+    this.#history.add(this.#now(total));
     const last = this.#samples[this.#samples.length - 1];
     if (last !== undefined && atMs - last.atMs < SAMPLE_EVERY_MS) return;
     this.#samples.push({ atMs, done, total });
@@ -67,6 +95,18 @@ export class RateMeter {
     if (elapsedMs < SAMPLE_EVERY_MS) return undefined;
     const minutes = elapsedMs / 60_000;
     return { donePerMinute: (done - first.done) / minutes, addedPerMinute: (total - first.total) / minutes };
+  }
+
+  /** What can be said of the time that is left. */
+  forecast(total: number): Forecast {
+    return this.#history.forecast(this.#now(total));
+  }
+
+  #now(total: number): ProgressSample {
+    const { todo, failed, aborted, exhausted } = this.#left;
+    // Those that are aborted or out of tries have failed too, most of them; they need nothing more.
+    const failing = Math.min(todo.size, Math.max(0, failed.size - aborted.size - exhausted));
+    return { atMs: this.#clock.monotonic(), done: total - todo.size, known: total, failing };
   }
 
   /** Drops what lies before a moment, but for the last sample: those were the counts when the window began. */

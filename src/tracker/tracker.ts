@@ -217,6 +217,7 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
       donePerMinute: rates?.donePerMinute,
       addedPerMinute: rates?.addedPerMinute,
       etaMs: rates === undefined ? undefined : estimate(todo, rates.donePerMinute, rates.addedPerMinute),
+      ...this.rates.forecast(this.size),
     };
   }
 

@@ -89,7 +89,7 @@ describe('the README names', () => {
     const commands = COMMANDS.filter(({ isHidden }) => isHidden !== true);
     expect(inReadme).toEqual(commands.map(({ name }) => name));
     const options = commands.flatMap(({ options: own = [] }) =>
-      own.map(([flags]) => /^--\w+/.exec(flags)?.[0] ?? flags),
+      own.map(([flags]) => /--\w+/.exec(flags)?.[0] ?? flags),
     );
     expect(options.length).toBeGreaterThan(5);
     expect(options.filter((option) => !section.includes(option))).toEqual([]);

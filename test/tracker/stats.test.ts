@@ -5,11 +5,13 @@ import { estimate, RateMeter } from '../../src/tracker/stats.ts';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
+/** The rates ask for no more than they are given; what is left matters to the forecast alone. */
+const NOTHING_LEFT = { todo: { size: 0 }, failed: { size: 0 }, aborted: { size: 0 }, exhausted: 0 };
 
 describe('RateMeter', () => {
   it('knows nothing until two moments can be compared', () => {
     const clock = new ManualClock();
-    const meter = new RateMeter(clock);
+    const meter = new RateMeter(clock, NOTHING_LEFT);
     expect(meter.rates(5, 10)).toBeUndefined();
     meter.sample(5, 10);
     expect(meter.rates(5, 10)).toBeUndefined();
@@ -21,7 +23,7 @@ describe('RateMeter', () => {
 
   it('counts from the first sample, not from zero', () => {
     const clock = new ManualClock();
-    const meter = new RateMeter(clock);
+    const meter = new RateMeter(clock, NOTHING_LEFT);
     meter.sample(1_000, 5_000);
     clock.advance(2 * MINUTE);
     expect(meter.rates(1_030, 5_010)).toEqual({ donePerMinute: 15, addedPerMinute: 5 });
@@ -29,7 +31,7 @@ describe('RateMeter', () => {
 
   it('looks back fifteen minutes and no further', () => {
     const clock = new ManualClock();
-    const meter = new RateMeter(clock);
+    const meter = new RateMeter(clock, NOTHING_LEFT);
     meter.sample(0, 0);
     // Ten minutes at 100 a minute, then twenty at 10 a minute.
     for (let minute = 1; minute <= 30; minute++) {
@@ -41,7 +43,7 @@ describe('RateMeter', () => {
 
   it('says that nothing was done lately where nothing was', () => {
     const clock = new ManualClock();
-    const meter = new RateMeter(clock);
+    const meter = new RateMeter(clock, NOTHING_LEFT);
     meter.sample(0, 0);
     clock.advance(10 * SECOND);
     meter.sample(100, 200);
@@ -51,7 +53,7 @@ describe('RateMeter', () => {
 
   it('takes a pause for what it is: the window reaches into it', () => {
     const clock = new ManualClock();
-    const meter = new RateMeter(clock);
+    const meter = new RateMeter(clock, NOTHING_LEFT);
     meter.sample(0, 0);
     clock.advance(60 * MINUTE);
     meter.sample(30, 0);
@@ -60,7 +62,7 @@ describe('RateMeter', () => {
 
   it('samples at most once a second', () => {
     const clock = new ManualClock();
-    const meter = new RateMeter(clock);
+    const meter = new RateMeter(clock, NOTHING_LEFT);
     meter.sample(0, 0);
     clock.advance(500);
     // Would make the rate 0 if it became the first one to compare with.
@@ -71,7 +73,7 @@ describe('RateMeter', () => {
 
   it('goes below zero where tasks are taken away', () => {
     const clock = new ManualClock();
-    const meter = new RateMeter(clock);
+    const meter = new RateMeter(clock, NOTHING_LEFT);
     meter.sample(10, 10);
     clock.advance(MINUTE);
     expect(meter.rates(4, 5)).toEqual({ donePerMinute: -6, addedPerMinute: -5 });

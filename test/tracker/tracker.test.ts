@@ -666,6 +666,11 @@ describe('counts', () => {
       donePerMinute: 2,
       addedPerMinute: 12,
       etaMs: { low: 90_000, high: undefined },
+      // One task is done, one aborted, one out of tries: three that need nothing more, in half a minute.
+      perMinute1: 6,
+      perMinute15: 6,
+      foundPerDone: undefined,
+      eta: { state: 'early', lowMs: undefined, highMs: undefined },
     });
   });
 });
