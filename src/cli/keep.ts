@@ -1,6 +1,7 @@
 /**
  * The commands that keep a pod somewhere else, and compare: backup, restore, copy, diff.
  */
+import { basename, dirname, join } from 'node:path';
 import { type BackupReport, backUp, backUpInSeries } from '../disk/backup.ts';
 import { copyFolder, type OnCopyProgress } from '../disk/copy.ts';
 import { restoreFolder } from '../disk/restore.ts';
@@ -39,7 +40,9 @@ export const KEEPING: readonly Command[] = [
       if (json) output.out(`${JSON.stringify(report)}\n`);
       else {
         output.out(`${target}: restored, ${entries(report.entries)}.\n`);
-        if (report.before !== undefined) output.out(`What was there before is in ${report.before}.\n`);
+        if (report.before !== undefined) {
+          output.out(`What was there before is in ${join(dirname(target), basename(report.before))}.\n`);
+        }
       }
       return 0;
     },
@@ -81,7 +84,7 @@ function makeBackup({ path, words: [target = ''], json, options }: Given, output
       ? backUp(nodeSystem, from, to, onProgress)
       : backUpInSeries(nodeSystem, from, to, keepOption(from, String(options.keep)), onProgress);
   if (json) output.out(`${JSON.stringify(report)}\n`);
-  else describeBackup(report, output);
+  else describeBackup(report, options.keep === undefined ? target : join(target, basename(report.path)), output);
   return 0;
 }
 
@@ -91,8 +94,8 @@ function keepOption(path: string, text: string): number {
   throw optionsError(path, 'keep', 'must be at least 1: the backup that is made now');
 }
 
-function describeBackup({ path, entries: count, removed, left }: BackupReport, { out, err }: Output): void {
-  out(`${path}: a backup of ${entries(count)}.\n`);
+function describeBackup({ entries: count, removed, left }: BackupReport, shown: string, { out, err }: Output): void {
+  out(`${shown}: a backup of ${entries(count)}.\n`);
   if (removed.length > 0) out(`Removed: ${removed.join(', ')}.\n`);
   for (const { name, why } of left) err(`everpod backup: ${name} was left alone: ${why}.\n`);
 }

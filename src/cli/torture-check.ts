@@ -127,7 +127,7 @@ export function witnessTasks(): Witness {
       if (word !== 'open' && word !== 'adding' && word !== 'emptying') acknowledged++;
     },
     look: (folder, mode) => {
-      const tracker = ProgressTracker.open<{ visits: number[] }>(folder, { mode });
+      const tracker = ProgressTracker.open<{ visits: number[] }>(folder, { mode, maxDeaths: 0 });
       const keys = [...tracker.keys()];
       if (emptying && keys.length === 0) tasks.clear();
       // What was being added may be there, as far as it came.
@@ -159,10 +159,14 @@ function compareTasks(
     if (key !== name) return `${key} stands where ${name} should`;
     const known = tasks.get(key) as KnownTask;
     const tries = tracker.tries(key);
-    const outcome = outcomeOf(tracker, key);
+    // A task that was left, or tried again and left, is marked when the process dies; that takes the place of an error it had.
+    const isMarked =
+      tracker.get(key)?._error?.deaths !== undefined && known.outcome !== 'done' && known.outcome !== 'aborted';
+    const outcome = isMarked ? 'left' : outcomeOf(tracker, key);
     if (tries === known.tries + 1 && wroteSince && claimed === undefined && further === undefined) further = key;
     else if (tries !== known.tries) return `${key} has ${tries} tries and should have ${known.tries}`;
-    if (outcome !== known.outcome && key !== claimed) return `${key} is ${outcome} and should be ${known.outcome}`;
+    if (outcome !== known.outcome && key !== claimed && !isMarked)
+      return `${key} is ${outcome} and should be ${known.outcome}`;
     const visits = tracker.snapshot(key)?.visits.length ?? 0;
     // The visit is noted after the claim.
     const missed = tries - visits;

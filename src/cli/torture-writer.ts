@@ -118,7 +118,12 @@ function stepTarget(pod: PersistentOrderedDict<StepValue, Key>): StepTarget {
 /** Opens a tracker, adds tasks, does some, closes. Returns the number of the last task that was added. */
 async function doTasks(task: WriterTask, done: number, numbers: Numbers, say: (line: string) => void): Promise<number> {
   const { fileSize, syncAt, durability } = task.options;
-  const tracker = ProgressTracker.open<{ visits: number[] }>(task.folder, { fileSize, syncAt, durability });
+  const tracker = ProgressTracker.open<{ visits: number[] }>(task.folder, {
+    fileSize,
+    syncAt,
+    durability,
+    maxDeaths: 0,
+  });
   say('open');
   let added = done;
   if (tracker.size > TASKS_MAX) {

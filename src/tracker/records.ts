@@ -124,7 +124,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
       ...(retryAfterMs !== undefined && { retryAt: this.#now(retryAfterMs) }),
     };
     this.changeTask(entry, (task) => {
-      task._tries = counted;
+      if (counted !== tries) task._tries = counted;
       task._error = kept;
     });
     this.events.emit('fail', () => ({ path: this.path, key: entry.key, error: kept }));

@@ -59,6 +59,64 @@ interface AnswerForm {
 const one = (line: z.ZodType): AnswerForm => ({ lines: 'one', line });
 const any = (line: z.ZodType): AnswerForm => ({ lines: 'any', line });
 
+const place = z.strictObject({ at: z.string(), from: value.optional(), to: value.optional() });
+const change = z.strictObject({
+  key,
+  change: z.enum(['added', 'removed', 'changed', 'moved']),
+  moved: z.literal(true).optional(),
+  places: z.array(place).optional(),
+});
+const tasks = z.strictObject({
+  total: count,
+  done: count,
+  todo: count,
+  failed: count,
+  exhausted: count,
+  aborted: count,
+  tries: count,
+});
+const summary = z.strictObject({
+  added: count,
+  removed: count,
+  changed: count,
+  moved: count,
+  same: count,
+  facts: z.array(place).optional(),
+  tasks: z.strictObject({ from: tasks, to: tasks }).optional(),
+});
+
+const rate = z.number().nonnegative().optional();
+const picture = z.strictObject({
+  path: z.string(),
+  watchedMs: z.number().nonnegative(),
+  everyMs: z.number().positive(),
+  process: z.strictObject({
+    state: z.string(),
+    pid: count.optional(),
+    host: z.string().optional(),
+    since: z.string().optional(),
+    how: z.string().optional(),
+    lastWrite: time.optional(),
+  }),
+  total: count,
+  done: count,
+  todo: count,
+  failing: count,
+  failed: count,
+  exhausted: count,
+  aborted: count,
+  eta: z.looseObject({ state: z.enum(['range', 'growing', 'early', 'stalled', 'finished']) }),
+  perMinute1: rate,
+  perMinute15: rate,
+  foundPerDone: rate,
+  inFlight: count,
+  flights: z.array(z.looseObject({ key })),
+  hosts: z.array(z.looseObject({ host: z.string() })),
+  hostCount: count,
+  failures: z.array(z.strictObject({ id: z.string(), count, text: z.string() })),
+  failureKinds: count,
+});
+
 /** Nothing was changed, because that was asked for. */
 const dryRun = z.literal(true).optional();
 
@@ -77,6 +135,16 @@ export const ANSWERS: Readonly<Record<string, AnswerForm>> = {
     ]),
   ),
   import: one(z.strictObject({ read: count, added: count, changed: count, unchanged: count, skipped: count, dryRun })),
+  tail: any(
+    z.strictObject({
+      record: count,
+      operation: z.enum(['set', 'del', 'clear']),
+      key: key.optional(),
+      task: z.string().optional(),
+      value: value.optional(),
+    }),
+  ),
+  top: one(picture),
   retry: one(z.strictObject({ retried: count, dryRun })),
   abort: one(z.strictObject({ aborted: count, dryRun })),
   done: one(z.strictObject({ done: count, dryRun })),
@@ -93,6 +161,17 @@ export const ANSWERS: Readonly<Record<string, AnswerForm>> = {
     }),
   ),
   torture: one(verdict),
+  backup: one(
+    z.strictObject({
+      path: z.string(),
+      entries: count,
+      removed: z.array(z.string()),
+      left: z.array(z.strictObject({ name: z.string(), why: z.string() })),
+    }),
+  ),
+  restore: one(z.strictObject({ entries: count, before: z.string().optional() })),
+  copy: one(z.strictObject({ path: z.string(), entries: count })),
+  diff: any(z.union([change, z.strictObject({ summary })])),
 };
 
 /** What every command answers with `--json` where it could not be carried out. */

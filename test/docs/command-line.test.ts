@@ -29,7 +29,7 @@ describe(DOCUMENT, () => {
       for (const word of ['**Options:** ', '**Exit code:** 0', '**With `--json`:** ']) expect(section).toContain(word);
       const said = /\*\*Options:\*\* ([\s\S]*?)\n\n/.exec(section)?.[1] ?? '';
       const flags = [...said.matchAll(/`(--[\w-]+)/g)].map(([, flag]) => flag as string);
-      expect([...new Set(flags)].sort()).toEqual(options.map(([each]) => each.split(' ')[0] as string).sort());
+      expect([...new Set(flags)].sort()).toEqual(options.map(([each]) => /--[\w-]+/.exec(each)?.[0]).sort());
       const shown = consoles(name).flatMap(commandsIn);
       expect(shown.filter((line) => line.startsWith(`everpod ${name} `)).length).toBeGreaterThan(1);
       expect(shown.some((line) => line.includes(' --json'))).toBe(true);
