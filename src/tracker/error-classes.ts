@@ -51,13 +51,14 @@ export function normalizeMessage(message: string): string {
 export function errorOf(task: unknown): TaskError | undefined {
   const { _error: error } = task as { _error?: unknown };
   if (typeof error !== 'object' || error === null) return undefined;
-  const { name, message, code, at, try: tryNumber } = error as Partial<Record<keyof TaskError, unknown>>;
+  const { name, message, code, at, blame, try: tryNumber } = error as Partial<Record<keyof TaskError, unknown>>;
   return {
     name: typeof name === 'string' ? name : 'Error',
     message: typeof message === 'string' ? message : '',
     ...(typeof code === 'string' && { code }),
     at: typeof at === 'string' ? at : '',
     try: typeof tryNumber === 'number' ? tryNumber : 0,
+    ...((blame === 'host' || blame === 'environment') && { blame }),
   };
 }
 

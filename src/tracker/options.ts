@@ -155,6 +155,7 @@ const pacedSchema = loopSchema.extend({
 
 /** Whether the options are those of a paced loop; one that lacks `concurrency` is told so by `checkPacedOptions`. */
 export function isPaced(options: object): boolean {
+  if (typeof options !== 'object' || options === null) return false;
   const { concurrency } = options as { concurrency?: unknown };
   return (
     concurrency !== undefined || PACED_ONLY.some((name) => (options as Record<string, unknown>)[name] !== undefined)

@@ -19,7 +19,7 @@ import { stateOf } from './enumerator-explorer.ts';
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
 
 /** Where time is short, one variant in this many. */
-const EVERY = size === 'small' ? 6 : 1;
+const EVERY = size === 'small' ? 8 : 1;
 
 const owner: TableOwner = {
   beforeChange: () => {},

@@ -26,7 +26,7 @@ import { type Random, seededRandom } from '../../src/testing/random.ts';
 import { testSize, useBench } from './built.ts';
 
 const bench = useBench();
-const CUTS = { small: 3, ci: 21, long: 210 }[testSize];
+const CUTS = { small: 2, ci: 21, long: 210 }[testSize];
 const SEED = Number(process.env.EVERPOD_TEST_SEED ?? 31);
 /** The same number for ext4 and XFS; 2 says: do not flush the journal. */
 const SHUTDOWN = '0x8004587d';

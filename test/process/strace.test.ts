@@ -26,7 +26,7 @@ const CALLS = [
 const BLOWS = ['signal=KILL', 'error=EIO', 'error=ENOSPC'] as const;
 type Blow = (typeof BLOWS)[number];
 /** How many points of each scenario are struck; all of them where there are fewer. */
-const POINTS = { small: 12, ci: 120, long: Number.POSITIVE_INFINITY }[testSize];
+const POINTS = { small: 8, ci: 120, long: Number.POSITIVE_INFINITY }[testSize];
 const STEPS_SEED = 77;
 
 /** Why this cannot be done here; undefined where it can. */

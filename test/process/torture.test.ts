@@ -9,7 +9,7 @@ import { witnessTasks } from '../../src/cli/torture-check.ts';
 import { testSize, useBench } from './built.ts';
 
 const bench = useBench();
-const SECONDS = { small: 4, ci: 60, long: 600 }[testSize];
+const SECONDS = { small: 2, ci: 60, long: 600 }[testSize];
 
 describe('everpod torture', () => {
   it('holds, says so with numbers, and leaves nothing behind', async () => {
