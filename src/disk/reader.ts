@@ -27,6 +27,8 @@ export interface ReadFolder {
 
 /** Damage is believed when it looks the same this much later. */
 const SECOND_LOOK_MS = 100;
+/** A folder that changed while it was looked at is looked at again this much later. */
+const NEXT_LOOK_MS = 2;
 const GIVE_UP_MS = 10_000;
 
 /**
@@ -51,7 +53,8 @@ export function untilSteady<T extends object | number>(system: System, path: str
   const { clock } = system;
   const startedMs = clock.monotonic();
   let damage: string | undefined;
-  for (;;) {
+  let last: PodError | undefined;
+  while (clock.monotonic() - startedMs <= GIVE_UP_MS) {
     const before = fingerprint(system, path);
     try {
       const found = look();
@@ -59,21 +62,21 @@ export function untilSteady<T extends object | number>(system: System, path: str
     } catch (error) {
       if (!(error instanceof PodError) || (error.code !== 'ERR_POD_CORRUPT' && error.code !== 'ERR_POD_DISK'))
         throw error;
-      // A writer at work can make us miss a file between two of its steps; real damage stays as it is.
+      last = error;
       const seen = `${before}|${error.message}`;
-      if (seen === damage || clock.monotonic() - startedMs > GIVE_UP_MS) throw error;
-      damage = seen;
-      system.sleep(SECOND_LOOK_MS);
-      continue;
-    }
-    if (clock.monotonic() - startedMs > GIVE_UP_MS) {
-      throw new PodError(
-        'ERR_POD_DISK',
-        `${path} changed too quickly to be read for ${GIVE_UP_MS / 1000} seconds. Try again.`,
-        { path },
-      );
+      if (seen === damage) throw error;
+      // A writer at work can make us miss a file between two of its steps; real damage stays as it is. What changed while we looked says
+      // nothing at all, and waiting long for a writer that never rests would only miss the moments in which it does.
+      const hasChanged = fingerprint(system, path) !== before;
+      damage = hasChanged ? undefined : seen;
+      system.sleep(hasChanged ? NEXT_LOOK_MS : SECOND_LOOK_MS);
     }
   }
+  throw new PodError(
+    'ERR_POD_DISK',
+    `${path} changed too quickly to be read for ${GIVE_UP_MS / 1000} seconds. Try again.${last === undefined ? '' : ` The last look said: ${last.message}`}`,
+    { path, ...(last !== undefined && { cause: last }) },
+  );
 }
 
 /**

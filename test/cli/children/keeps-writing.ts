@@ -1,5 +1,5 @@
 // A process that has a tracker open and goes on writing to it until its standard input ends; then it says how often it wrote, and closes.
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ProgressTracker } from '../../../src/tracker/tracker.ts';
 
 const [path = ''] = process.argv.slice(2);
@@ -20,7 +20,7 @@ let round = 0;
 for (; !isOver; round++) {
   tracker.update([[`k${2 + (round % 5)}`, { round }]]);
   if (round % 100 === 0) tracker.sync();
-  await nextTurn();
+  await sleep(1);
 }
 process.stdout.write(`${round}\n`);
 tracker.close();
