@@ -10,7 +10,7 @@ import { normalizePath } from '../pod/open-pods.ts';
 import { checkOptions, optionsError } from '../pod/options.ts';
 import type { Command, Given, Output } from './command.ts';
 import { diffPods } from './diff.ts';
-import { countOption, figure } from './words.ts';
+import { countOption, entries, figure } from './words.ts';
 
 export const KEEPING: readonly Command[] = [
   {
@@ -110,10 +110,6 @@ function makeCopy({ path, words: [target = ''], json, options }: Given, output: 
   if (json) output.out(`${JSON.stringify({ path: to, entries: count })}\n`);
   else output.out(`${target}: a copy of ${entries(count)}.\n`);
   return 0;
-}
-
-function entries(count: number): string {
-  return count === 1 ? '1 entry' : `${figure(count)} entries`;
 }
 
 /** Less than this is read in a moment. */

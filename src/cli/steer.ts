@@ -5,9 +5,9 @@ import { type Key, type KeyIdentity, keyIdentity } from '../core/key.ts';
 import { nodeSystem } from '../disk/system.ts';
 import { optionsError } from '../pod/options.ts';
 import { engineOf } from '../pod/pod.ts';
-import { errorClassOf, errorOf } from '../tracker/error-classes.ts';
 import type { RetryOptions } from '../tracker/options.ts';
-import { ABORTED, DONE, FAILED, hasTriesLeft, stateOf, UNFINISHED } from '../tracker/task.ts';
+import { isStuck, retryFilter } from '../tracker/retry.ts';
+import { FAILED, stateOf, UNFINISHED } from '../tracker/task.ts';
 import type { Command, Given, Output } from './command.ts';
 import { type AnyTracker, reading, requireTracker, unknownKey, writing, writingTasks } from './open.ts';
 import { keysWhere, WHERE_OPTION, whereOption } from './select.ts';
@@ -112,21 +112,17 @@ function retry(given: Given, { out }: Output): number {
 function countToRetry(
   tracker: AnyTracker,
   keys: Iterable<Key> | undefined,
-  { class: wanted, since, allowAborted }: Pick<RetryOptions<Key>, 'class' | 'since' | 'allowAborted'>,
+  conditions: Omit<RetryOptions<Key>, 'keys'>,
 ): number {
   const { table } = engineOf(tracker);
-  const sinceAt = since === undefined ? undefined : new Date(since).toISOString();
+  const isWanted = retryFilter(conditions);
   let count = 0;
   for (const key of keys ?? tracker.keys()) {
     const task = table.find(key)?.peek();
     const state = stateOf(task);
-    const isOut = (state & DONE) === 0 && !hasTriesLeft(state, tracker.maxTries);
-    const isStuck = (state & FAILED) !== 0 || (isOut && (keys !== undefined || (state & UNFINISHED) !== 0));
-    if (!isStuck || ((state & ABORTED) !== 0 && allowAborted !== true)) continue;
-    const error = wanted === undefined && sinceAt === undefined ? undefined : errorOf(task);
-    if (wanted !== undefined && (error === undefined || errorClassOf(error) !== wanted)) continue;
-    if (sinceAt !== undefined && (error === undefined || error.at < sinceAt)) continue;
-    count++;
+    // Of all tasks only those are put back that failed, or of which nothing was heard; one that is named need only be out of tries.
+    if (!isStuck(state, tracker.maxTries) || (keys === undefined && (state & (FAILED | UNFINISHED)) === 0)) continue;
+    if (isWanted(state, () => task)) count++;
   }
   return count;
 }

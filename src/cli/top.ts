@@ -6,6 +6,7 @@ import { Follower } from '../disk/follower.ts';
 import { nodeSystem } from '../disk/system.ts';
 import { normalizePath } from '../pod/open-pods.ts';
 import { optionsError } from '../pod/options.ts';
+import { isColoured } from '../tracker/progress.ts';
 import type { Given, Output } from './command.ts';
 import { type Picture, RunWatch } from './top-state.ts';
 import { renderTop } from './top-view.ts';
@@ -89,11 +90,6 @@ async function onScreen(watch: RunWatch, path: string, everyMs: number): Promise
     process.off('exit', leave);
     leave();
   }
-}
-
-function isColoured(): boolean {
-  const { NO_COLOR, TERM } = process.env;
-  return (NO_COLOR === undefined || NO_COLOR === '') && TERM !== 'dumb';
 }
 
 /** The picture without what only drawing needs. */

@@ -21,7 +21,7 @@ import { csvEntries, jsonEntries, type LineEntry } from './entries.ts';
 import { lineError, linesOf } from './lines.ts';
 import { type AnyPod, isThere, open, openForWork, reading } from './open.ts';
 import { entriesWhere, WHERE_OPTION, whereOption } from './select.ts';
-import { figure } from './words.ts';
+import { entries as entryCount, figure } from './words.ts';
 
 type Format = 'jsonl' | 'csv';
 
@@ -381,10 +381,6 @@ function formatOption(path: string, format: unknown, name: string): Format {
   if (format === 'jsonl' || format === 'csv') return format;
   if (format !== undefined) throw optionsError(path, 'format', 'must be jsonl or csv');
   return /\.csv(\.gz)?$/i.test(name) ? 'csv' : 'jsonl';
-}
-
-function entryCount(count: number): string {
-  return count === 1 ? '1 entry' : `${figure(count)} entries`;
 }
 
 /** Says on standard error how far long work has come. */

@@ -80,16 +80,16 @@ function asJson(record: FollowedRecord, isTracker: boolean): string {
 function asLine(record: FollowedRecord, isTracker: boolean): string {
   const { s, operation, key, text } = record;
   const words = [String(s), operation.padEnd(5)];
-  if (text === undefined) return [...words, ...(key === undefined ? [] : [oneLine(key)])].join('  ').trimEnd();
-  if (!isTracker) return [...words, oneLine(key as Key), clip(printable(text), VALUE_COLUMNS)].join('  ');
+  if (text === undefined) return [...words, ...(key === undefined ? [] : [shownKey(key)])].join('  ').trimEnd();
+  if (!isTracker) return [...words, shownKey(key as Key), clip(printable(text), VALUE_COLUMNS)].join('  ');
   const value: unknown = JSON.parse(text);
   const { _tries, _done, _aborted, _error, ...data } = value as Record<string, unknown>;
   const error = (stateOf(value) & FAILED) === 0 ? undefined : errorOf(value);
   const short = error === undefined ? JSON.stringify(data) : `${error.name}: ${error.message}`;
-  return [...words, taskWord(value).padEnd(7), oneLine(key as Key), clip(printable(short), VALUE_COLUMNS)].join('  ');
+  return [...words, taskWord(value).padEnd(7), shownKey(key as Key), clip(printable(short), VALUE_COLUMNS)].join('  ');
 }
 
-function oneLine(key: Key): string {
+function shownKey(key: Key): string {
   return printable(keyWord(key) || keyText(key));
 }
 

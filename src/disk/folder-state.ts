@@ -94,14 +94,17 @@ export function readFolderState(fs: FileSystem, folder: string, manifest: Manife
 
 function groupIntents(segments: readonly ListedSegment[]): Map<number, IntentLine[]> {
   const groups = new Map<number, IntentLine[]>();
-  for (const { scan } of segments) {
-    for (const intent of scan.intents) {
-      const group = groups.get(intent.n);
-      if (group === undefined) groups.set(intent.n, [intent]);
-      else group.push(intent);
-    }
-  }
+  for (const { scan } of segments) groupInto(groups, scan.intents);
   return groups;
+}
+
+/** Adds announcements to those that are known, by shard. */
+export function groupInto(groups: Map<number, IntentLine[]>, intents: readonly IntentLine[]): void {
+  for (const intent of intents) {
+    const group = groups.get(intent.n);
+    if (group === undefined) groups.set(intent.n, [intent]);
+    else group.push(intent);
+  }
 }
 
 // ---- The log.

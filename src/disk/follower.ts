@@ -11,7 +11,7 @@ import type { LoadedEntry, TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { type Key, type KeyIdentity, keyIdentity, parseKey } from '../core/key.ts';
 import { disk, readFile, readRange } from './files.ts';
-import type { ListedSegment } from './folder-state.ts';
+import { groupInto, type ListedSegment } from './folder-state.ts';
 import type { FileStat } from './fs.ts';
 import { namedOwner } from './lock.ts';
 import type { IntentLine } from './log-format.ts';
@@ -352,11 +352,7 @@ export class Follower {
   /** Remembers what a scan says beside its records. */
   #note(scan: SegmentScan): void {
     if (scan.batches > 0) this.#ending = scan.ending;
-    for (const intent of scan.intents) {
-      const intents = this.#intents.get(intent.n);
-      if (intents === undefined) this.#intents.set(intent.n, [intent]);
-      else intents.push(intent);
-    }
+    groupInto(this.#intents, scan.intents);
   }
 
   #apply(record: FollowedRecord): void {

@@ -162,7 +162,7 @@ export function isPaced(options: object): boolean {
   );
 }
 
-const PACED_ONLY = ['group', 'perGroup', 'delayMs', 'retryDelayMs', 'breaker'];
+const PACED_ONLY = Object.keys(pacedSchema.shape).filter((name) => !(name in loopSchema.shape));
 
 /**
  * Checks the options of a paced loop as a caller gave them.

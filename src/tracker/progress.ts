@@ -156,7 +156,8 @@ export function growthText(foundPerDone: number): string {
   return `still finding ${foundPerDone.toFixed(foundPerDone < 1 ? 2 : 1)} a task`;
 }
 
-function isColoured(): boolean {
+/** Whether whoever looks at the terminal wants colours, and has them. */
+export function isColoured(): boolean {
   const { NO_COLOR, TERM } = process.env;
   return (NO_COLOR === undefined || NO_COLOR === '') && TERM !== 'dumb';
 }

@@ -8,10 +8,11 @@ import type { Key } from '../core/key.ts';
 import type { PodEngine } from '../pod/engine.ts';
 import type { Events } from '../pod/events.ts';
 import type { HANDLE_DOOR } from '../pod/pod.ts';
-import { type ErrorClass, ErrorClasses, errorClassOf, errorOf } from './error-classes.ts';
+import { type ErrorClass, ErrorClasses, errorOf } from './error-classes.ts';
 import { TRACKER_EVENTS, type TrackerEvents } from './events.ts';
 import { ListedPod } from './lists.ts';
 import { checkFailOptions, checkRetryOptions, type FailOptions, type RetryOptions } from './options.ts';
+import { isStuck, retryFilter } from './retry.ts';
 import { RateMeter } from './stats.ts';
 import {
   ABORTED,
@@ -164,14 +165,10 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
   retry(options: RetryOptions<K> = {}): number {
     this.#engine.requireWritable();
     checkRetryOptions(this.path, options);
-    const { allowAborted = false, class: wanted, since, keys } = options;
-    const sinceAt = since === undefined ? undefined : new Date(since).toISOString();
+    const isWanted = retryFilter(options);
     let count = 0;
-    for (const entry of this.#stuck(keys)) {
-      if ((entry.state & ABORTED) !== 0 && !allowAborted) continue;
-      const error = errorOf(entry.peek());
-      if (wanted !== undefined && (error === undefined || errorClassOf(error) !== wanted)) continue;
-      if (sinceAt !== undefined && (error === undefined || error.at < sinceAt)) continue;
+    for (const entry of this.#stuck(options.keys)) {
+      if (!isWanted(entry.state, () => entry.peek())) continue;
       this.changeTask(entry, (task) => {
         task._tries = 0;
         task._aborted = false;
@@ -194,16 +191,15 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
 
   /** Failed tasks, then those that used up their tries and have no error: the process died each time, or nobody said how it went. */
   *#stuck(keys?: Iterable<K>): Generator<Entry<Task<T>, K>, void, undefined> {
-    const isStuck = ({ state }: Entry<Task<T>, K>): boolean =>
-      (state & FAILED) !== 0 || ((state & DONE) === 0 && !isTodo(state, this.#index.maxTries, true));
     if (keys !== undefined) {
       // All of them are looked for first, so that an unknown one leaves nothing half done.
       const entries = [...keys].map((key) => this.requireTask(key));
-      yield* entries.filter(isStuck);
+      yield* entries.filter(({ state }) => isStuck(state, this.#index.maxTries));
       return;
     }
     yield* this.members(this.#index.failed);
-    for (const entry of this.members(this.#index.unfinished)) if (isStuck(entry)) yield entry;
+    for (const entry of this.members(this.#index.unfinished))
+      if (isStuck(entry.state, this.#index.maxTries)) yield entry;
   }
 
   // ---- Events.

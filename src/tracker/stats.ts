@@ -76,8 +76,9 @@ export class RateMeter {
 
   /** Takes the counts of this moment in; for the rates over 15 minutes at most one a second. */
   sample(done: number, total: number): void {
-    const atMs = this.#clock.monotonic();
-    this.#history.add(this.#now(total));
+    const now = this.#now(total);
+    const { atMs } = now;
+    this.#history.add(now);
     const last = this.#samples[this.#samples.length - 1];
     if (last !== undefined && atMs - last.atMs < SAMPLE_EVERY_MS) return;
     this.#samples.push({ atMs, done, total });

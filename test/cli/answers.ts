@@ -12,14 +12,11 @@ const value = z.json();
 
 const layout = { fileSize: count.positive(), gzipped: z.boolean() };
 const pod = z.strictObject({ kind: z.literal('pod'), total: count, ...layout });
+/** How many tasks there are, and of each kind. */
+const counts = { total: count, done: count, todo: count, failed: count, exhausted: count, aborted: count };
 const tracker = z.strictObject({
   kind: z.literal('tracker'),
-  total: count,
-  done: count,
-  todo: count,
-  failed: count,
-  exhausted: count,
-  aborted: count,
+  ...counts,
   tried: count,
   tries: count,
   maxTries: count,
@@ -66,15 +63,7 @@ const change = z.strictObject({
   moved: z.literal(true).optional(),
   places: z.array(place).optional(),
 });
-const tasks = z.strictObject({
-  total: count,
-  done: count,
-  todo: count,
-  failed: count,
-  exhausted: count,
-  aborted: count,
-  tries: count,
-});
+const tasks = z.strictObject({ ...counts, tries: count });
 const summary = z.strictObject({
   added: count,
   removed: count,
