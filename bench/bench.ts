@@ -2,13 +2,15 @@
  * `npm run bench`: what everpod costs on this machine, beside other stores and the raw limits, measured in the same run.
  *
  * `-- --entries N` sets the size (default 1,000,000), `-- --quick` takes a fiftieth and one round instead of three, `-- --write` puts the
- * tables into `docs/performance.md` and `docs/durability.md`.
+ * tables into `docs/performance.md` and `docs/durability.md`. `-- --huge` measures everpod alone as it grows, at `--sizes` (default 100,000 to
+ * 20,000,000).
  */
 import { readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { durabilityTable } from './durability.ts';
+import { HUGE_SIZES, hugeTable } from './huge.ts';
 import { installPeers, missingPackage, versionsOf } from './install.ts';
 import { CONTESTANTS, type Contestant } from './peers/all.ts';
 import { bundleChild } from './processes.ts';
@@ -25,7 +27,13 @@ const ROUNDS = 3;
 const TMPFS = 0x01021994;
 
 const { values } = parseArgs({
-  options: { entries: { type: 'string' }, quick: { type: 'boolean' }, write: { type: 'boolean' } },
+  options: {
+    entries: { type: 'string' },
+    quick: { type: 'boolean' },
+    write: { type: 'boolean' },
+    huge: { type: 'boolean' },
+    sizes: { type: 'string' },
+  },
 });
 const quick = values.quick === true;
 const entries = Number(values.entries ?? (quick ? ENTRIES / 50 : ENTRIES));
@@ -53,6 +61,10 @@ if (loadAtStart > cpus().length / 2) {
 if (statfsSync(tmpdir()).type === TMPFS) {
   console.log(`The temporary folder is in memory, where fsync costs nothing; set TMPDIR to a folder on a disk.\n`);
 }
+if (values.huge === true) {
+  await measureHuge();
+  process.exit();
+}
 installPeers();
 bundleChild();
 const contestants = await available();
@@ -74,6 +86,19 @@ if (values.write === true) {
   const measured = `Measured with \`${command}\` on ${machine}.`;
   replaceBetween('docs/durability.md', 'bench:durability', `${durability}\n\n${measured}`);
   replaceBetween('docs/performance.md', 'bench:performance', performanceText(result));
+}
+
+/** everpod alone, at one size after the other. */
+async function measureHuge(): Promise<void> {
+  const chosen = values.sizes?.split(',').map(Number) ?? HUGE_SIZES;
+  if (!chosen.every((size) => Number.isSafeInteger(size) && size >= ENTRIES_MIN))
+    throw new Error(`--sizes must be whole numbers from ${ENTRIES_MIN}, with commas between them.`);
+  bundleChild();
+  const table = await hugeTable(chosen, (what) => console.error(what));
+  console.log(table);
+  if (values.write === true) {
+    replaceBetween('docs/performance.md', 'bench:huge', `${table}\n\nMeasured with \`${command}\` on ${machine}.`);
+  }
 }
 
 /** Everybody who works here; says who does not, and why. */

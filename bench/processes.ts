@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { HugeJob } from './huge.ts';
 import type { Job, Metrics } from './works.ts';
 
 const BUNDLE = join(import.meta.dirname, '../node_modules/.cache/everpod-bench');
@@ -27,7 +28,7 @@ export function bundleChild(): void {
   const { buildSync } = createRequire(require.resolve('tsx'))('esbuild') as Bundler;
   buildSync({
     absWorkingDir: join(import.meta.dirname, '..'),
-    entryPoints: ['bench/child.ts'],
+    entryPoints: ['bench/child.ts', 'bench/huge-child.ts'],
     outdir: BUNDLE,
     outExtension: { '.js': '.mjs' },
     bundle: true,
@@ -41,8 +42,17 @@ export function bundleChild(): void {
 }
 
 /** Runs one measurement. Rejects with what the child said if it failed. */
-export async function runChild(job: Job): Promise<Metrics> {
-  const { stdout } = await promisify(execFile)(process.execPath, [join(BUNDLE, 'child.mjs'), JSON.stringify(job)], {
+export function runChild(job: Job): Promise<Metrics> {
+  return run('child.mjs', job);
+}
+
+/** Runs one phase of a large tracker. */
+export function runHugeChild(job: HugeJob): Promise<Metrics> {
+  return run('huge-child.mjs', job);
+}
+
+async function run(program: string, job: object): Promise<Metrics> {
+  const { stdout } = await promisify(execFile)(process.execPath, [join(BUNDLE, program), JSON.stringify(job)], {
     cwd: import.meta.dirname,
     maxBuffer: OUTPUT_BYTES_MAX,
     timeout: CHILD_MS_MAX,

@@ -6,7 +6,7 @@ import type { CrawlEntry } from '../data.ts';
 import { countTasks, type Level, type Peer, type Store, type TaskQueue } from './peer.ts';
 
 /** No sync points of their own: where others only promise that the process may die, everpod must not wait for the disk either. */
-const MANUAL = { syncAt: Number.MAX_SAFE_INTEGER, syncEvery: 0 };
+const MANUAL = { syncAt: Number.MAX_SAFE_INTEGER, syncEvery: 0, cacheSize: 1 << 30 };
 
 export function everpod(): Peer {
   return {

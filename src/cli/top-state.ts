@@ -183,9 +183,9 @@ export class RunWatch {
   /** Takes the whole state, which may differ from what was known in anything. */
   #rebuild(): void {
     const gone = new Set(this.#tasks.keys());
-    for (const { key, source, position } of this.#follower.entries()) {
+    for (const { key, source, position, length, check } of this.#follower.entries()) {
       gone.delete(keyIdentity(key));
-      this.#set(key, JSON.parse(source.textAt(position)));
+      this.#set(key, JSON.parse(source.textAt(position, length, check)));
     }
     for (const identity of gone) this.#remove(identity);
   }

@@ -14,14 +14,24 @@ export interface Numbered<K extends Key> {
   readonly number: number;
 }
 
+/** Everything that a table held when it was cleared. */
+export interface Cleared<K extends Key> {
+  /** How many of it were there before a number was given. */
+  countBefore(number: number): number;
+  /** The identities and keys of those. */
+  keysBefore(number: number): Iterable<readonly [KeyIdentity, K]>;
+}
+
 /** The changes since the moment when `since` was the next insertion number. */
 export class ChangeSet<E extends Numbered<K>, K extends Key> {
   /** Entries that are new or have another value, in the order of their first change. */
   readonly changed: Set<E> = new Set();
   /** Entries that were there at that moment and are gone, or were deleted and added again. */
   readonly deleted: Map<KeyIdentity, E> = new Map();
-  /** All that was there at that moment or came since and is gone, where `clear()` was called; `deleted` is empty then. */
-  cleared: readonly (E | null)[] | undefined;
+  /** What was gone already when `clear()` was called for the first time; `deleted` is empty then. */
+  deletedBefore: readonly E[] = [];
+  /** What the table held then. */
+  cleared: Cleared<K> | undefined;
   /** How many of the cleared entries were there at that moment. */
   #clearedSize: number = 0;
   readonly since: number;
@@ -48,10 +58,11 @@ export class ChangeSet<E extends Numbered<K>, K extends Key> {
     if (this.cleared === undefined && entry.number < this.since) this.deleted.set(entry.identity, entry);
   }
 
-  tableCleared(entries: readonly (E | null)[]): void {
+  tableCleared(held: Cleared<K>): void {
     if (this.cleared === undefined) {
-      this.cleared = this.deleted.size === 0 ? entries : [...this.deleted.values(), ...entries];
-      for (const entry of this.cleared) if (entry !== null && entry.number < this.since) this.#clearedSize++;
+      this.deletedBefore = [...this.deleted.values()];
+      this.cleared = held;
+      this.#clearedSize = this.deletedBefore.length + held.countBefore(this.since);
     }
     this.changed.clear();
     this.deleted.clear();
@@ -60,9 +71,8 @@ export class ChangeSet<E extends Numbered<K>, K extends Key> {
   /** Every key that differs. */
   keys(): Set<K> {
     const keys = new Map<KeyIdentity, K>();
-    for (const entry of this.cleared ?? []) {
-      if (entry !== null && entry.number < this.since) keys.set(entry.identity, entry.key);
-    }
+    for (const entry of this.deletedBefore) keys.set(entry.identity, entry.key);
+    for (const [identity, key] of this.cleared?.keysBefore(this.since) ?? []) keys.set(identity, key);
     for (const entry of this.deleted.values()) keys.set(entry.identity, entry.key);
     for (const entry of this.changed) keys.set(entry.identity, entry.key);
     return new Set(keys.values());
@@ -81,6 +91,7 @@ export class ChangeSet<E extends Numbered<K>, K extends Key> {
     this.deleted.clear();
     for (const entry of other.changed) this.changed.add(entry);
     for (const [identity, entry] of other.deleted) this.deleted.set(identity, entry);
+    this.deletedBefore = other.deletedBefore;
     this.cleared = other.cleared;
     this.#clearedSize = other.#clearedSize;
   }

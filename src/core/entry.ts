@@ -1,15 +1,18 @@
 /**
- * One entry: a key with its value, its place in the order, and its views.
+ * One entry: a key with its value, its place in the order, and its views. It exists only while somebody needs it; what is always there is
+ * its row (`rows.ts`).
  */
 import { PodError } from './errors.ts';
 import { DEPTH_MAX, isTooDeep, type Json } from './json.ts';
-import { type Key, type KeyIdentity, keyIdentity } from './key.ts';
+import type { Key, KeyIdentity } from './key.ts';
 import { TrackedValue } from './track.ts';
 
-/** Where the text of a value lies that was not parsed yet. */
+/** Where lines lie: a text in memory, or a file that is read when it is asked for. */
 export interface TextSource {
-  /** The JSON text at a position this source handed out. */
-  textAt(position: number): string;
+  /** The JSON text of the key in the line at a position. `check` is the crc of the line's bytes, where the source wants one. */
+  keyTextAt(position: number, length: number, check: number): string;
+  /** The JSON text of the value in the line at a position. */
+  textAt(position: number, length: number, check: number): string;
 }
 
 /** An entry as it was found on disk. */
@@ -17,7 +20,10 @@ export interface LoadedEntry {
   readonly key: Key;
   readonly shard: number;
   readonly source: TextSource;
+  /** Where its line begins, with the text of its key, and how long it is, up to the end of its value. */
   readonly position: number;
+  readonly length: number;
+  readonly check: number;
 }
 
 /** What an entry tells the table it is in. */
@@ -30,6 +36,13 @@ export interface EntryHome<V, K extends Key> {
   };
   entryWillChange(entry: Entry<V, K>): void;
   entryDidChange(entry: Entry<V, K>): void;
+  /** The JSON text of an entry's value, from where its line lies. */
+  textOf(entry: Entry<V, K>): string;
+  shardOf(slot: number): number;
+  stateOf(slot: number): number;
+  setState(slot: number, state: number): void;
+  /** Takes an entry back that had been let go while somebody held a view of it; throws where its value is another one by now. */
+  takeBack(entry: Entry<V, K>): void;
   /** A value from disk, checked against the schema. */
   checked(value: unknown, key: Key): unknown;
 }
@@ -42,36 +55,50 @@ export class Entry<V, K extends Key> extends TrackedValue {
   readonly key: K;
   readonly identity: KeyIdentity;
   /** Insertion number: higher means later; never given twice. */
-  number: number;
-  /** Index in the table's slots, or -1 when it is not in the table. */
+  readonly number: number;
+  /** Its row, or -1 when it is not in the table, or was let go. */
   slot: number = -1;
-  /** The shard it lies in on disk. */
-  shard: number;
+  /** It was let go to save memory: the table may have made another entry for the row since. */
+  adrift: boolean = false;
   /** It is in the table's set of changes since the last append already, so a further change has nothing to note. */
   touched: boolean = false;
-  /** What the observer derived from the value, or -1; kept here so that moving entries about needs no second look at them. */
-  state: number = -1;
+  /** It differs from the last sync point, so the table keeps it. */
+  unsynced: boolean = false;
+  /** How many keep it from being let go, because they know it by this object. */
+  pins: number = 0;
+  /** What it weighs among the clean entries that the table keeps; 0 where it is not among them. */
+  weight: number = 0;
+  /** Somebody asked for it since it was last thought of letting it go. */
+  used: boolean = false;
+  #lastShard: number = 0;
   readonly #home: EntryHome<V, K>;
-  /** The text the value was read from, as long as it is still the value's text. */
-  #source: TextSource | undefined;
-  #position: number = 0;
 
-  constructor(home: EntryHome<V, K>, key: K, identity: KeyIdentity, shard: number, number: number, root: unknown) {
+  constructor(home: EntryHome<V, K>, key: K, identity: KeyIdentity, number: number, root: unknown = UNREAD) {
     super(root);
     this.#home = home;
     this.key = key;
     this.identity = identity;
-    this.shard = shard;
     this.number = number;
   }
 
-  /** An entry whose value is parsed when somebody asks for it. */
-  static unread<V, K extends Key>(home: EntryHome<V, K>, loaded: LoadedEntry, number: number): Entry<V, K> {
-    const key = loaded.key as K;
-    const entry = new Entry<V, K>(home, key, keyIdentity(key), loaded.shard, number, UNREAD);
-    entry.#source = loaded.source;
-    entry.#position = loaded.position;
-    return entry;
+  /** The shard it lies in on disk, or lay in when it was deleted. */
+  get shard(): number {
+    return this.slot < 0 ? this.#lastShard : this.#home.shardOf(this.slot);
+  }
+
+  /** It is no longer in the table. */
+  leave(lastShard: number): void {
+    this.#lastShard = lastShard;
+    this.slot = -1;
+  }
+
+  /** What the observer derived from the value, or -1. */
+  get state(): number {
+    return this.slot < 0 ? -1 : this.#home.stateOf(this.slot);
+  }
+
+  set state(state: number) {
+    if (this.slot >= 0) this.#home.setState(this.slot, state);
   }
 
   /** The value as a caller may see it. */
@@ -86,9 +113,9 @@ export class Entry<V, K extends Key> extends TrackedValue {
     return this.root as Json;
   }
 
-  /** The value's JSON text. */
+  /** The value's JSON text: of a clean value as it lies on the disk, of any other from memory, whatever the disk has become. */
   get text(): string {
-    return this.#source === undefined ? JSON.stringify(this.root) : this.#source.textAt(this.#position);
+    return this.root === UNREAD || !this.unsynced ? this.#home.textOf(this) : JSON.stringify(this.root);
   }
 
   /** The value alone, without the copy a view would need; for looking at many entries once. */
@@ -98,7 +125,6 @@ export class Entry<V, K extends Key> extends TrackedValue {
 
   /** Puts another plain value in place. */
   replace(root: unknown): void {
-    this.#source = undefined;
     this.replaceRoot(root);
   }
 
@@ -106,32 +132,27 @@ export class Entry<V, K extends Key> extends TrackedValue {
     this.root = this.#home.checked(this.#parse(), this.key);
   }
 
-  /** The checksums were right, so what cannot be read here was never written by us. */
   #parse(): Json {
-    const text = (this.#source as TextSource).textAt(this.#position);
     try {
-      if (isTooDeep(text)) throw new SyntaxError(`it is nested deeper than ${DEPTH_MAX} levels`);
-      return JSON.parse(text) as Json;
-    } catch (cause) {
-      throw this.located(
-        new PodError(
-          'ERR_POD_CORRUPT',
-          `The value of ${JSON.stringify(this.key)} cannot be read: ${(cause as Error).message}. Set or delete it, or restore a backup.`,
-          { cause },
-        ),
-      );
+      return parseValue(this.#home.textOf(this), this.key);
+    } catch (error) {
+      throw this.located(error);
     }
   }
 
   protected override requireChangeable(): void {
-    if (this.slot < 0) throw this.detachedError();
+    this.#requireAttached();
     this.#home.owner.beforeChange();
   }
 
   protected override beforeChange(): void {
-    if (this.slot < 0) throw this.detachedError();
+    this.#requireAttached();
     this.#home.entryWillChange(this);
-    this.#source = undefined;
+  }
+
+  #requireAttached(): void {
+    if (this.adrift) this.#home.takeBack(this);
+    if (this.slot < 0) throw this.detachedError();
   }
 
   protected override afterChange(): void {
@@ -145,4 +166,34 @@ export class Entry<V, K extends Key> extends TrackedValue {
   protected override located(error: unknown): unknown {
     return this.#home.owner.located(error, this.key);
   }
+}
+
+/**
+ * The value that a text stands for.
+ *
+ * @throws {PodError} `ERR_POD_CORRUPT`: the checksums were right, so what cannot be read was never written by us
+ */
+export function parseValue(text: string, key: Key): Json {
+  try {
+    if (isTooDeep(text)) throw new SyntaxError(`it is nested deeper than ${DEPTH_MAX} levels`);
+    return JSON.parse(text) as Json;
+  } catch (cause) {
+    throw new PodError(
+      'ERR_POD_CORRUPT',
+      `The value of ${JSON.stringify(key)} cannot be read: ${(cause as Error).message}. Set or delete it, or restore a backup.`,
+      { cause },
+    );
+  }
+}
+
+/** A key that is there twice, with the shards it was found in. */
+export function duplicateError(key: Key, first: number, second: number): PodError {
+  const where = first === second ? `twice in shard ${first}` : `in shard ${first} and again in shard ${second}`;
+  return new PodError(
+    'ERR_POD_CORRUPT',
+    `The key ${JSON.stringify(key)} is ${where}. Nothing was changed. Remove one of the two lines.`,
+    {
+      key,
+    },
+  );
 }

@@ -1,16 +1,20 @@
 /**
- * The table: ordered entries in memory that know which of them differ from what was last written. It does no I/O.
+ * The table: ordered entries that know which of them differ from what was last written. It does no I/O of its own.
  *
- * Entries stand in `#slots` in the order of their insertion; a deleted one leaves a `null` until the slots are packed.
- * Every entry belongs to a numbered shard, which is where it lies on disk: a new key goes to the highest shard that has
- * entries, or the next one where that is full. So shard numbers never fall along the slots, and the order of the table is
- * the order of the shards and, inside a shard, the order of its lines.
+ * What it always knows of an entry is a row (`rows.ts`): its place in the order, its shard, and where its line lies. An `Entry`, with the value
+ * and its views, is made when somebody asks for it, stays while it differs from the last sync point, and is let go when it is
+ * clean, nobody has asked for it lately, and the clean ones have become too many. Every entry belongs to a numbered shard: a new key
+ * goes to the highest shard that has entries, or the next one where that is full. So shard numbers never fall along the rows, and
+ * the order of the table is the order of the shards and, inside a shard, the order of its lines.
  */
 import { ChangeSet } from './changes.ts';
-import { Entry, type EntryHome, type LoadedEntry } from './entry.ts';
-import { PodError } from './errors.ts';
+import { Cursor } from './cursor.ts';
+import { duplicateError, Entry, type LoadedEntry, parseValue } from './entry.ts';
+import type { PodError } from './errors.ts';
 import { copyJson, type Json } from './json.ts';
 import { copyKey, type Key, type KeyIdentity, keyIdentity } from './key.ts';
+import { LiveEntries, type LiveHome } from './live-entries.ts';
+import { Rows } from './rows.ts';
 
 /** What a table asks of the one who owns it. */
 export interface TableOwner {
@@ -24,6 +28,8 @@ export interface TableOwner {
   located(error: unknown, key: unknown): unknown;
   /** Checks a value against the schema on its way in and when it is first read; throws, or gives back what to keep. */
   checkValue?: ((value: unknown, key: Key) => unknown) | undefined;
+  /** Calls `work` when the present turn of the event loop is over. */
+  afterTurn?(work: () => void): void;
 }
 
 /** Is told of every change to any entry, by whatever road; counters and indexes are derived from it. */
@@ -36,16 +42,18 @@ export interface TableObserver<V, K extends Key> {
   tableRebuilt(): void;
 }
 
-interface ShardInfo {
-  lines: number;
-  /** No entry of the shard stands before this slot. */
-  firstSlot: number;
+/** How a table keeps its entries. */
+export interface TableOptions {
+  /** What the clean entries that are kept may weigh. */
+  readonly cacheBytes?: number;
+  /** Makes the hashes of its keys differ from those of other tables. */
+  readonly seed?: number;
 }
 
 /** Undoes one step of a transaction. */
 type Undo = () => void;
 
-export class Table<V, K extends Key> implements EntryHome<V, K> {
+export class Table<V, K extends Key> implements LiveHome<V, K> {
   owner: TableOwner;
   /** How many entries go into one shard. */
   fileSize: number;
@@ -55,10 +63,8 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
   dirty: ChangeSet<Entry<V, K>, K> = new ChangeSet(0);
   /** Since a flush that is still under way began; it becomes `dirty` when the flush succeeds. */
   sinceFlush: ChangeSet<Entry<V, K>, K> | undefined;
-  #index: Map<KeyIdentity, Entry<V, K>> = new Map();
-  #slots: (Entry<V, K> | null)[] = [];
-  #shards: Map<number, ShardInfo> = new Map();
-  #tail: number = 0;
+  readonly #seed: number;
+  readonly #live: LiveEntries<V, K>;
   #nextNumber: number = 0;
   /** Goes up whenever entries move to other slots, so that cursors know to look for their place again. */
   #layout: number = 0;
@@ -67,27 +73,50 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
   /** Entries whose old value the innermost transaction has kept. */
   #kept: Set<Entry<V, K>> = new Set();
 
-  constructor(owner: TableOwner, fileSize: number) {
+  constructor(
+    owner: TableOwner,
+    fileSize: number,
+    { cacheBytes = Number.POSITIVE_INFINITY, seed = 0 }: TableOptions = {},
+  ) {
     this.owner = owner;
     this.fileSize = fileSize;
+    this.#seed = seed;
+    this.#live = new LiveEntries(this, cacheBytes, seed);
   }
 
   get size(): number {
-    return this.#index.size;
+    return this.#live.rows.size;
   }
 
   /** One past the last slot in use; slots below may be empty. */
   get slotEnd(): number {
-    return this.#slots.length;
+    return this.#live.rows.slotEnd;
   }
 
   /** @throws {PodError} `ERR_POD_KEY` */
   find(key: unknown): Entry<V, K> | undefined {
-    return this.#index.get(typeof key === 'string' && key.charCodeAt(0) !== 0 ? key : this.#identity(key));
+    const slot = this.#live.rows.find(this.#identity(key));
+    return slot < 0 ? undefined : this.#live.at(slot);
+  }
+
+  /**
+   * Whether there is an entry; nothing is made for it.
+   *
+   * @throws {PodError} `ERR_POD_KEY`
+   */
+  has(key: unknown): boolean {
+    return this.#live.rows.find(this.#identity(key)) >= 0;
+  }
+
+  /** An entry as the table has it now, also where it was let go meanwhile; undefined where it is there no more. */
+  current(entry: Entry<V, K>): Entry<V, K> | undefined {
+    if (entry.slot >= 0) return entry;
+    const found = this.find(entry.key);
+    return found?.number === entry.number ? found : undefined;
   }
 
   entryAt(slot: number): Entry<V, K> | undefined {
-    return this.#slots[slot] ?? undefined;
+    return this.#live.rows.isAlive(slot) ? this.#live.at(slot) : undefined;
   }
 
   observe(observer: TableObserver<V, K>): void {
@@ -105,59 +134,58 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
    * A place in the order that stays right while the table changes. `pick` names the next slot of interest at or after the
    * one given, or -1; without it every entry is visited.
    */
-  cursor(pick?: (slot: number) => number): { next(): Entry<V, K> | undefined } {
-    let slot = 0;
-    let lastNumber = -1;
-    let layout = this.#layout;
-    return {
-      next: () => {
-        if (layout !== this.#layout) {
-          slot = this.#firstSlotAfter(lastNumber);
-          layout = this.#layout;
-        }
-        if (pick !== undefined) {
-          const picked = pick(slot);
-          slot = picked < 0 ? this.#slots.length : picked;
-        }
-        while (slot < this.#slots.length) {
-          const entry = this.#slots[slot++];
-          if (entry == null) continue;
-          lastNumber = entry.number;
-          return entry;
-        }
-        return undefined;
-      },
-    };
+  cursor(pick?: (slot: number) => number): Cursor<V, K> {
+    return new Cursor(this.#live, () => this.#layout, pick);
   }
 
-  /** The entries of one shard, in order. */
-  *shardEntries(shard: number): Generator<Entry<V, K>, void, undefined> {
-    const info = this.#shards.get(shard);
-    if (info === undefined) return;
-    for (let slot = info.firstSlot, left = info.lines; left > 0 && slot < this.#slots.length; slot++) {
-      const entry = this.#slots[slot];
-      if (entry == null || entry.shard < shard) continue;
-      if (entry.shard > shard) return;
-      left--;
-      yield entry;
+  // ---- What is known without an entry.
+
+  /** The first slot at or after one that holds an entry; `slotEnd` or more where there is none. */
+  nextSlot(slot: number): number {
+    return this.#live.rows.nextAlive(slot);
+  }
+
+  stateOf(slot: number): number {
+    return this.#live.rows.stateOf(slot);
+  }
+
+  setState(slot: number, state: number): void {
+    this.#live.rows.setState(slot, state);
+  }
+
+  /** The plain value in a slot, to be looked at once; nothing is made for it. */
+  peekAt(slot: number): Json {
+    const live = this.#live.rows.live(slot);
+    if (live !== undefined) return live.peek();
+    const { source, position, length, check } = this.#live.rows.placeOf(slot);
+    const key = this.#live.rows.keyAt(slot);
+    try {
+      return parseValue(source.textAt(position, length, check), key);
+    } catch (error) {
+      throw this.owner.located(error, key);
     }
   }
 
   /** The numbers of the shards that have entries, ascending. */
   shardNumbers(): number[] {
-    return [...this.#shards.keys()].sort((a, b) => a - b);
+    return [...this.#live.rows.shards.keys()].sort((a, b) => a - b);
+  }
+
+  shardOf(slot: number): number {
+    return this.#live.rows.shardOf(slot);
   }
 
   // ---- Changes by key. Values are checked and copied before anything is touched.
 
   /** Sets a value; a new key goes to the end. */
   set(key: unknown, value: unknown): Entry<V, K> {
-    const identity = typeof key === 'string' && key.charCodeAt(0) !== 0 ? key : this.#identity(key);
+    const identity = this.#identity(key);
     const plain = this.#copyIn(value, key);
     this.owner.beforeChange();
     // Looked for only now: making the copy can run code of the caller, which can change the table.
-    const found = this.#index.get(identity);
-    if (found === undefined) return this.#append(copyKey(key) as K, plain);
+    const slot = this.#live.rows.find(identity);
+    if (slot < 0) return this.#append(copyKey(key) as K, identity, plain);
+    const found = this.#live.at(slot);
     this.#keepValue(found);
     found.replace(plain);
     this.entryDidChange(found);
@@ -169,6 +197,7 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
    * plain, and the members below that are the same objects as before keep their views too. Any other value is replaced.
    */
   edit(entry: Entry<V, K>, members: object): void {
+    if (entry.adrift) this.takeBack(entry);
     const { plain } = entry;
     if (typeof plain === 'object' && plain !== null && !Array.isArray(plain)) {
       entry.assignMembers(members);
@@ -181,6 +210,7 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
 
   /** Takes an entry out; its views are detached. */
   delete(entry: Entry<V, K>): void {
+    if (entry.adrift) this.takeBack(entry);
     this.owner.beforeChange();
     const first = !entry.touched;
     this.#keepDeleted(entry);
@@ -195,32 +225,25 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
     if (this.size === 0) return;
     this.owner.beforeChange();
     const { pending, dirty, sinceFlush } = this;
-    const before = { index: this.#index, slots: this.#slots, shards: this.#shards, tail: this.#tail };
-    const places =
-      this.#undo === undefined ? [] : [...this.#index.values()].map((entry) => [entry, entry.slot] as const);
-    for (const entry of this.#index.values()) {
-      entry.slot = -1;
-      entry.touched = false;
-    }
+    const before = this.#live.rows;
+    const held = [...before.allLive()].map((entry) => [entry, entry.slot] as const);
+    for (const [entry] of held) this.#detach(entry);
     if (this.#undo !== undefined) {
       const copies = { pending: pending.copy(), dirty: dirty.copy(), sinceFlush: sinceFlush?.copy() };
       this.#undo.push(() => {
         pending.assign(copies.pending);
         dirty.assign(copies.dirty);
         if (copies.sinceFlush !== undefined) sinceFlush?.assign(copies.sinceFlush);
-        this.#index = before.index;
-        this.#slots = before.slots;
-        this.#shards = before.shards;
-        this.#tail = before.tail;
-        for (const [entry, slot] of places) entry.slot = slot;
+        this.#live.rows = before;
+        for (const [entry, slot] of held) {
+          entry.slot = slot;
+          this.#live.noteClean(entry);
+        }
         this.#rebuilt();
       });
     }
-    for (const changes of this.#changeSets()) changes.tableCleared(before.slots);
-    this.#index = new Map();
-    this.#slots = [];
-    this.#shards = new Map();
-    this.#tail = 0;
+    for (const changes of this.#changeSets()) changes.tableCleared(before);
+    this.#live.rows = new Rows(this.#seed);
     this.#rebuilt();
     this.owner.afterChange(true);
   }
@@ -239,6 +262,26 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
     this.owner.afterChange(first);
   }
 
+  textOf(entry: Entry<V, K>): string {
+    const slot = this.#live.slotOf(entry);
+    if (slot < 0) throw this.owner.detachedError(entry.key);
+    const { source, position, length, check } = this.#live.rows.placeOf(slot);
+    return source.textAt(position, length, check);
+  }
+
+  takeBack(entry: Entry<V, K>): void {
+    const slot = this.#live.slotOf(entry);
+    if (slot < 0 || this.#live.rows.live(slot) !== undefined) throw this.owner.detachedError(entry.key);
+    if (entry.isViewed) {
+      const now = this.checked(this.peekAt(slot), entry.key);
+      if (JSON.stringify(now) !== JSON.stringify(entry.plain)) throw this.owner.detachedError(entry.key);
+    }
+    entry.adrift = false;
+    entry.slot = slot;
+    this.#live.rows.setLive(slot, entry);
+    this.#live.noteClean(entry);
+  }
+
   /** A value from disk, checked against the schema. */
   checked(value: unknown, key: Key): unknown {
     const check = this.owner.checkValue;
@@ -249,7 +292,10 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
 
   /** Marks an entry as changed although it is not. */
   mark(entry: Entry<V, K>): void {
+    if (entry.adrift) this.takeBack(entry);
     this.owner.beforeChange();
+    // What is dirty is held in memory: if the disk fails it is written from there.
+    void entry.plain;
     const first = !entry.touched;
     this.#noteChanged(entry);
     this.owner.afterChange(first);
@@ -269,8 +315,10 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
   /** What was appended when the flush began is on the disk. */
   flushed(): void {
     if (this.sinceFlush === undefined) return;
+    const { changed } = this.dirty;
     this.dirty = this.sinceFlush;
     this.sinceFlush = undefined;
+    for (const entry of changed) this.#live.noteClean(entry);
   }
 
   /** The flush came to nothing: everything is as dirty as it was. */
@@ -280,8 +328,10 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
 
   /** Everything in memory is on the disk. */
   synced(): void {
+    const { changed } = this.dirty;
     this.dirty = new ChangeSet(this.#nextNumber);
     this.sinceFlush = undefined;
+    for (const entry of changed) this.#live.noteClean(entry);
   }
 
   // ---- Transactions. Each step pushes what undoes it; undoing runs them backwards.
@@ -322,15 +372,41 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
   /** Fills an empty table with what is on disk; nothing of it is a change. */
   load(loaded: Iterable<LoadedEntry>): void {
     for (const item of loaded) {
-      const entry = Entry.unread<V, K>(this, item, this.#nextNumber++);
-      const other = this.#index.get(entry.identity);
-      if (other !== undefined) {
-        throw this.owner.located(duplicateError(entry.key, other.shard, entry.shard), entry.key);
+      const identity = keyIdentity(item.key);
+      const other = this.#live.rows.find(identity);
+      if (other >= 0) {
+        throw this.owner.located(duplicateError(item.key, this.#live.rows.shardOf(other), item.shard), item.key);
       }
-      this.#place(entry);
+      this.#place(item, identity, this.#nextNumber++);
     }
     this.#resetChanges();
     this.#observer?.tableRebuilt();
+  }
+
+  /** Fills an empty table with rows that were saved. */
+  loadRows(rows: Rows<V, K>): void {
+    this.#live.rows = rows;
+    this.#nextNumber = rows.slotEnd;
+    this.#resetChanges();
+    this.#observer?.tableRebuilt();
+  }
+
+  isUnsynced(entry: Entry<V, K>): boolean {
+    return this.dirty.changed.has(entry) || this.sinceFlush?.changed.has(entry) === true;
+  }
+
+  afterTurn(work: () => void): void {
+    this.owner.afterTurn?.(work);
+  }
+
+  /** The rows, to be saved. */
+  get rows(): Rows<V, K> {
+    return this.#live.rows;
+  }
+
+  /** Goes up whenever entries move to other slots. */
+  get layout(): number {
+    return this.#layout;
   }
 
   /**
@@ -338,36 +414,33 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
    * the same views and the same numbers, so that running iterations keep their place; the views of all others are detached.
    */
   restore(loaded: Iterable<LoadedEntry>): void {
-    const { cleared, deleted, changed, since } = this.dirty;
-    const before = new Map<KeyIdentity, Entry<V, K>>();
-    for (const entry of cleared ?? this.#slots) {
-      if (entry !== null && entry.number < since) before.set(entry.identity, entry);
-    }
-    for (const entry of deleted.values()) before.set(entry.identity, entry);
-    const current = this.#index;
-    for (const entry of current.values()) entry.slot = -1;
-    this.#index = new Map();
-    this.#slots = [];
-    this.#shards = new Map();
-    this.#tail = 0;
+    const { cleared, deletedBefore, deleted, changed, since } = this.dirty;
+    const gone = new Map<KeyIdentity, number>();
+    for (const entry of [...deletedBefore, ...deleted.values()]) gone.set(entry.identity, entry.number);
+    const before = this.#live.rows;
+    const then = (cleared as Rows<V, K> | undefined) ?? before;
+    const held = new Set(before.allLive());
+    this.#live.rows = new Rows(this.#seed);
     for (const item of loaded) {
-      const old = before.get(keyIdentity(item.key));
-      const same = old !== undefined && current.get(old.identity) === old && !changed.has(old);
-      const entry = same ? old : Entry.unread<V, K>(this, item, old?.number ?? this.#nextNumber++);
-      entry.shard = item.shard;
-      this.#place(entry);
+      const identity = keyIdentity(item.key);
+      const old = gone.has(identity) ? -1 : then.find(identity);
+      const oldNumber = gone.get(identity) ?? (old < 0 ? since : then.numberOf(old));
+      const slot = this.#place(item, identity, oldNumber < since ? oldNumber : this.#nextNumber++);
+      const entry = old < 0 || then !== before ? undefined : before.live(old);
+      if (entry === undefined || oldNumber >= since || changed.has(entry)) continue;
+      held.delete(entry);
+      entry.slot = slot;
+      this.#live.rows.setLive(slot, entry);
     }
+    for (const entry of held) this.#detach(entry, before);
     this.#resetChanges();
     this.#rebuilt();
   }
 
   /** Puts what is on disk now in the place of everything; all views are detached. */
   replaceAll(loaded: Iterable<LoadedEntry>): void {
-    for (const entry of this.#index.values()) entry.slot = -1;
-    this.#index = new Map();
-    this.#slots = [];
-    this.#shards = new Map();
-    this.#tail = 0;
+    for (const entry of this.#live.rows.allLive()) this.#detach(entry);
+    this.#live.rows = new Rows(this.#seed);
     this.#layout++;
     this.load(loaded);
   }
@@ -375,94 +448,63 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
   /** Gives every entry the shard it has after a compaction. */
   renumberShards(fileSize: number): void {
     this.fileSize = fileSize;
-    this.#pack();
-    this.#shards = new Map();
-    this.#tail = 0;
-    this.#slots.forEach((entry, slot) => {
-      if (entry === null) return;
-      entry.shard = Math.floor(slot / fileSize);
-      this.#countIn(entry);
-    });
+    this.#live.rows.pack(fileSize);
     this.#rebuilt();
   }
 
   #resetChanges(): void {
+    const { changed } = this.dirty;
     for (const entry of this.pending.changed) entry.touched = false;
     this.pending = new ChangeSet(this.#nextNumber);
     this.dirty = new ChangeSet(this.#nextNumber);
     this.sinceFlush = undefined;
+    for (const entry of changed) this.#live.noteClean(entry);
   }
 
   // ---- Places.
 
-  #append(key: K, plain: Json): Entry<V, K> {
-    const tail = this.#shards.get(this.#tail);
-    const shard = tail !== undefined && tail.lines >= this.fileSize ? this.#tail + 1 : this.#tail;
-    const entry = new Entry<V, K>(this, key, keyIdentity(key), shard, this.#nextNumber++, plain);
+  #place({ shard, source, position, length, check }: LoadedEntry, identity: KeyIdentity, number: number): number {
+    const slot = this.#live.rows.push(identity, shard, number);
+    this.#live.rows.setPlace(slot, source, position, length, check);
+    return slot;
+  }
+
+  #append(key: K, identity: KeyIdentity, plain: Json): Entry<V, K> {
+    this.#live.makeRoom();
+    const rows = this.#live.rows;
+    const tail = rows.shards.get(rows.tail);
+    const shard = tail !== undefined && tail.lines >= this.fileSize ? rows.tail + 1 : rows.tail;
+    const entry = new Entry<V, K>(this, key, identity, this.#nextNumber++, plain);
     this.#undo?.push(() => {
       this.#takeOut(entry);
     });
-    this.#place(entry);
+    entry.slot = rows.push(identity, shard, entry.number);
+    rows.setLive(entry.slot, entry);
     this.entryDidChange(entry);
     return entry;
   }
 
-  #place(entry: Entry<V, K>): void {
-    entry.slot = this.#slots.length;
-    this.#slots.push(entry);
-    this.#index.set(entry.identity, entry);
-    this.#countIn(entry);
-  }
-
-  #countIn(entry: Entry<V, K>): void {
-    const info = this.#shards.get(entry.shard);
-    if (info === undefined) this.#shards.set(entry.shard, { lines: 1, firstSlot: entry.slot });
-    else {
-      info.lines++;
-      info.firstSlot = Math.min(info.firstSlot, entry.slot);
-    }
-    this.#tail = Math.max(this.#tail, entry.shard);
-  }
-
   #takeOut(entry: Entry<V, K>): void {
     this.#observer?.entryRemoved(entry);
-    this.#slots[entry.slot] = null;
-    entry.slot = -1;
-    this.#index.delete(entry.identity);
-    const info = this.#shards.get(entry.shard) as ShardInfo;
-    info.lines--;
-    if (info.lines > 0) return;
-    // A shard without entries vanishes; the highest that is left becomes the tail, or 0 when the table is empty.
-    this.#shards.delete(entry.shard);
-    while (this.#tail > 0 && !this.#shards.has(this.#tail)) this.#tail--;
+    const { slot } = entry;
+    entry.leave(this.#live.rows.shardOf(slot));
+    this.#live.rows.kill(slot, entry.identity);
   }
 
   #putBack(entry: Entry<V, K>, slot: number): void {
     entry.slot = slot;
-    this.#slots[slot] = entry;
-    this.#index.set(entry.identity, entry);
-    this.#countIn(entry);
+    this.#live.rows.revive(slot, entry.identity);
+    this.#live.rows.setLive(slot, entry);
+    this.#live.noteClean(entry);
     this.#observer?.entryChanged(entry);
   }
 
   #packWhenSparse(): void {
     if (this.#undo !== undefined) return; // Undoing needs the slots as they are.
-    if (this.#slots.length > 2 * this.size + 1024) {
-      this.#pack();
+    if (this.#live.rows.slotEnd > 2 * this.size + 1024) {
+      this.#live.rows.pack();
       this.#rebuilt();
     }
-  }
-
-  #pack(): void {
-    this.#slots = this.#slots.filter((entry) => entry !== null);
-    for (const info of this.#shards.values()) info.firstSlot = Number.POSITIVE_INFINITY;
-    this.#slots.forEach((entry, slot) => {
-      if (entry === null) return;
-      entry.slot = slot;
-      const info = this.#shards.get(entry.shard) as ShardInfo;
-      info.firstSlot = Math.min(info.firstSlot, slot);
-    });
-    this.#layout++;
   }
 
   #rebuilt(): void {
@@ -470,14 +512,16 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
     this.#observer?.tableRebuilt();
   }
 
-  #firstSlotAfter(number: number): number {
-    const slot = this.#slots.findIndex((entry) => entry !== null && entry.number > number);
-    return slot < 0 ? this.#slots.length : slot;
+  /** The entry is no longer in the table. */
+  #detach(entry: Entry<V, K>, rows: Rows<V, K> = this.#live.rows): void {
+    entry.leave(rows.shardOf(entry.slot));
+    entry.touched = false;
   }
 
   // ---- Bookkeeping of changes.
 
   #identity(key: unknown): KeyIdentity {
+    if (typeof key === 'string' && key.charCodeAt(0) !== 0) return key;
     try {
       return keyIdentity(key);
     } catch (error) {
@@ -501,11 +545,16 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
 
   #noteChanged(entry: Entry<V, K>): void {
     entry.touched = true;
+    if (!entry.unsynced) {
+      entry.unsynced = true;
+      this.#live.rows.setLive(entry.slot, entry);
+    }
     for (const changes of this.#changeSets()) {
       if (this.#undo !== undefined && !changes.changed.has(entry)) {
         this.#undo.push(() => {
           changes.changed.delete(entry);
           entry.touched = false;
+          this.#live.noteClean(entry);
         });
       }
       changes.entryChanged(entry);
@@ -530,7 +579,10 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
       const wasChanged = changes.changed.has(entry);
       const deletedBefore = changes.deleted.get(entry.identity);
       this.#undo.push(() => {
-        if (wasChanged) changes.changed.add(entry);
+        if (wasChanged) {
+          changes.changed.add(entry);
+          entry.unsynced = true;
+        }
         if (deletedBefore === undefined) changes.deleted.delete(entry.identity);
         else changes.deleted.set(entry.identity, deletedBefore);
       });
@@ -539,15 +591,4 @@ export class Table<V, K extends Key> implements EntryHome<V, K> {
       this.#putBack(entry, slot);
     });
   }
-}
-
-function duplicateError(key: Key, first: number, second: number): PodError {
-  const where = first === second ? `twice in shard ${first}` : `in shard ${first} and again in shard ${second}`;
-  return new PodError(
-    'ERR_POD_CORRUPT',
-    `The key ${JSON.stringify(key)} is ${where}. Nothing was changed. Remove one of the two lines.`,
-    {
-      key,
-    },
-  );
 }

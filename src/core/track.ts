@@ -53,6 +53,11 @@ export abstract class TrackedValue implements ProxyHandler<Container> {
     return this.#rootView;
   }
 
+  /** Whether anybody was given a view, and so may hold one. */
+  get isViewed(): boolean {
+    return this.#rootView !== undefined;
+  }
+
   /** Puts another value in place; every view so far is detached. */
   protected replaceRoot(root: unknown): void {
     this.root = root;

@@ -7,10 +7,12 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Key } from '../core/key.ts';
+import { allLines, type LineLayout, placeShard } from '../core/line.ts';
 import type { Table } from '../core/table.ts';
 import { foldAll } from './fold.ts';
 import type { Folder } from './folder.ts';
 import type { FileSystem } from './fs.ts';
+import { saveIndex } from './index-writer.ts';
 import { LogWriter } from './log-writer.ts';
 import { type FolderMeta, type Manifest, removeQuietly, replaceManifest, type ShardContent } from './manifest.ts';
 import { MANIFEST_NAME, shardName } from './names.ts';
@@ -45,7 +47,14 @@ export function compactFolder<V, K extends Key>(folder: Folder<V, K>, layout: La
   const generation = manifest.generation + 1;
   const seq = folder.point.s;
   const { fileSize, gzip } = layout;
-  const shards = stageShards(fs, path, fullShards(table.entries(), fileSize), { gzip, generation, seq });
+  const layouts = new Map<number, LineLayout>();
+  const shards = stageShards(
+    fs,
+    path,
+    fullShards(allLines(table.rows), fileSize),
+    { gzip, generation, seq },
+    (_, shard, lines) => layouts.set(shard, lines),
+  );
   let next: LogWriter | undefined;
   try {
     next = folder.createLastSegment(generation);
@@ -72,7 +81,10 @@ export function compactFolder<V, K extends Key>(folder: Folder<V, K>, layout: La
   folder.stats.clear();
   table.renumberShards(fileSize);
   folder.goOnAlone(next, manifest.segments);
+  folder.indexDue = true;
   for (const shard of shards.keys()) takeName(fs, path, shard, gzip, generation);
+  folder.texts.forget();
+  for (const [shard, layout] of layouts) placeShard(table.rows, shard, folder.texts.shard(shard, false), layout);
   for (const shard of oldContents.keys()) {
     if (manifest.gzip !== gzip || !shards.has(shard)) removeQuietly(fs, join(path, shardName(shard, manifest.gzip)));
   }
@@ -92,7 +104,7 @@ export function copyTable<V, K extends Key>(
   layout: Layout,
   meta: FolderMeta,
 ): void {
-  writeCopy(fs, path, fullShards(table.entries(), layout.fileSize), { id: newPodId(), ...layout, meta });
+  writeCopy(fs, path, fullShards(allLines(table.rows), layout.fileSize), { id: newPodId(), ...layout, meta });
 }
 
 /**
@@ -154,6 +166,7 @@ export function newPodId(): string {
 /** Puts the folder away: everything in the shards, an empty log, the lock free. What comes in between still has the lock. */
 export function closeFolder<V, K extends Key>(folder: Folder<V, K>, beforeRelease: () => void): void {
   foldAll(folder);
+  saveIndex(folder);
   beforeRelease();
   folder.release(true);
 }

@@ -8,6 +8,8 @@
 import { dirname, join, relative, sep } from 'node:path';
 import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
+import { keyText } from '../core/key.ts';
+import type { Line } from '../core/line.ts';
 import { COPY_GENERATION, COPY_SEGMENT, type CopyFacts, newPodId, writeCopy } from './compact.ts';
 import { belowFileError, disk, diskError, errorCode, removeFile, removeQuietly } from './files.ts';
 import type { FileSystem } from './fs.ts';
@@ -17,7 +19,7 @@ import { makeEmptyFolder } from './make-folder.ts';
 import { classify, LOCK_NAME, MANIFEST_NAME } from './names.ts';
 import { type ReadFolder, readFolder, requireFolder } from './reader.ts';
 import { checkEntries, verifyFolder } from './repair.ts';
-import { fullShards, type Line, type ShardLines } from './stage.ts';
+import { fullShards, type ShardLines } from './stage.ts';
 import type { System } from './system.ts';
 
 /** What a long copy is at. Bytes are counted while it reads, entries after that. */
@@ -105,7 +107,7 @@ export function readSource(system: System, path: string, onProgress: OnCopyProgr
   requireFolder(system, path);
   const names = disk(path, 'list the folder', () => fs.readdir(path));
   const sizes = names
-    .filter((name) => classify(name).kind !== 'other')
+    .filter((name) => !['other', 'index'].includes(classify(name).kind))
     .map((name) => disk(path, `look at ${name}`, () => fs.stat(join(path, name)))?.size ?? 0);
   const bytes = sizes.reduce((sum, size) => sum + size, 0);
   onProgress('reading', 0, bytes);
@@ -115,7 +117,9 @@ export function readSource(system: System, path: string, onProgress: OnCopyProgr
 }
 
 function* linesOf(entries: Iterable<LoadedEntry>): Generator<Line, void, undefined> {
-  for (const { key, source, position } of entries) yield { key, text: source.textAt(position) };
+  for (const { key, source, position, length, check } of entries) {
+    yield { keyText: keyText(key), text: source.textAt(position, length, check) };
+  }
 }
 
 /** Entries by the shards that they lie in. */

@@ -8,8 +8,10 @@
 import { join } from 'node:path';
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
+import { type LineLayout, placeShard, shardLines } from '../core/line.ts';
 import { crcText, disk, removeFile } from './files.ts';
 import type { Folder } from './folder.ts';
+import { IndexWriter, isIndexDue } from './index-writer.ts';
 import { removeQuietly, type ShardContent } from './manifest.ts';
 import { shardName, temporaryName } from './names.ts';
 import { encodeShard, packShard } from './shards.ts';
@@ -17,6 +19,8 @@ import { encodeShard, packShard } from './shards.ts';
 /** The log is folded when it is larger than the shards and this; the ratio 1 writes about 1.6 bytes for each byte changed. */
 const LOG_BYTES_MIN = 4 << 20;
 const LOG_TO_SHARDS_RATIO = 1;
+/** However large the shards are: opening after a death reads the log, and holds its records in memory meanwhile. */
+const LOG_BYTES_MAX = 1 << 30;
 /** A slice ends after the shard in which it passes this time. */
 const SLICE_MS = 8;
 
@@ -25,12 +29,17 @@ interface Staged {
   /** Undefined for a shard that has no entries left. */
   readonly temporary: string | undefined;
   readonly content: ShardContent;
+  readonly text: Buffer;
+  readonly layout: LineLayout;
 }
 
 /** Whether the log has outgrown the shards. */
 export function isFoldDue<V, K extends Key>(folder: Folder<V, K>): boolean {
   const bytesMin = folder.system.foldLogBytes ?? LOG_BYTES_MIN;
-  return folder.logBytes > bytesMin && folder.logBytes > LOG_TO_SHARDS_RATIO * folder.shardBytes;
+  if (isIndexDue(folder)) return true;
+  return (
+    folder.logBytes > bytesMin && folder.logBytes > Math.min(LOG_BYTES_MAX, LOG_TO_SHARDS_RATIO * folder.shardBytes)
+  );
 }
 
 /** One fold, from its rotation to its manifest; `step` does a slice. */
@@ -39,6 +48,9 @@ export class Fold<V, K extends Key> {
   /** The number of the segment that the fold's rotation started; shards with records before its base are due. */
   readonly #segment: number;
   readonly #base: number;
+  /** Shards to be done, the next one last. */
+  #due: number[] = [];
+  #index: IndexWriter<V, K> | undefined;
 
   constructor(folder: Folder<V, K>) {
     this.#folder = folder;
@@ -50,12 +62,16 @@ export class Fold<V, K extends Key> {
   /** Does a slice of the work. Returns whether the fold is finished. */
   step(): boolean {
     const folder = this.#folder;
-    const due = [...folder.open].filter(([, { first }]) => first <= this.#base).map(([shard]) => shard);
-    if (due.length > 0) {
+    if (this.#index !== undefined) return this.#index.step();
+    // Listed once for many slices: of a hundred thousand shards each slice takes a handful.
+    if (this.#due.length === 0) this.#due = [...folder.open.keys()].filter((shard) => this.#isDue(shard)).reverse();
+    if (this.#due.length > 0) {
       const { clock } = folder.system;
       const deadline = clock.monotonic() + SLICE_MS;
-      let taken = 0;
-      foldShards(folder, due, () => taken++ === 0 || clock.monotonic() < deadline);
+      foldShards(
+        folder,
+        this.#takeDue(() => clock.monotonic() < deadline),
+      );
       return false;
     }
     const older = folder.manifest.segments.filter(([segment]) => segment < this.#segment);
@@ -67,7 +83,30 @@ export class Fold<V, K extends Key> {
     forgetEmptied(folder);
     folder.olderLogBytes = 0;
     folder.removeSegments(older);
-    return true;
+    folder.indexDue = true;
+    if (!isIndexDue(folder)) return true;
+    this.#index = new IndexWriter(folder);
+    return false;
+  }
+
+  #isDue(shard: number): boolean {
+    const records = this.#folder.open.get(shard);
+    return records !== undefined && records.first <= this.#base;
+  }
+
+  /** One shard that is due, and more while there is time. */
+  *#takeDue(hasTime: () => boolean): Generator<number, void, undefined> {
+    for (let shard = this.#due.pop(); shard !== undefined; shard = this.#due.pop()) {
+      // A rescue counts records anew, so what was due may not be any more.
+      if (!this.#isDue(shard)) continue;
+      yield shard;
+      if (!hasTime()) return;
+    }
+  }
+
+  /** Gives it up where it is; what was folded stays folded. */
+  abandon(): void {
+    this.#index?.abandon();
   }
 }
 
@@ -76,7 +115,7 @@ export function foldAll<V, K extends Key>(folder: Folder<V, K>): void {
   folder.sync();
   const { segments } = folder.manifest;
   if (folder.open.size === 0 && segments.length === 1 && folder.log.end.s === folder.log.base) return;
-  foldShards(folder, [...folder.open.keys()], () => true);
+  foldShards(folder, [...folder.open.keys()]);
   const next = folder.createLastSegment(folder.manifest.generation);
   try {
     folder.writeManifest({ segments: [[next.segment, next.base]], shards: listedContents(folder), dropped: new Map() });
@@ -87,11 +126,11 @@ export function foldAll<V, K extends Key>(folder: Folder<V, K>): void {
   }
   forgetEmptied(folder);
   folder.goOnAlone(next, segments);
+  folder.indexDue = true;
 }
 
-/** Stages shards while `goOn` says so, announces them, and puts them in place. */
-function foldShards<V, K extends Key>(folder: Folder<V, K>, shards: readonly number[], goOn: () => boolean): void {
-  if (shards.length === 0) return;
+/** Stages shards, announces them, and puts them in place. */
+function foldShards<V, K extends Key>(folder: Folder<V, K>, shards: Iterable<number>): void {
   // Memory is the source, so it must be what the disk has: a shard never runs ahead of a durable log.
   folder.sync();
   // A sync with nothing to do looks at nothing, and these shards would go into whatever folder is there now.
@@ -99,9 +138,11 @@ function foldShards<V, K extends Key>(folder: Folder<V, K>, shards: readonly num
   const staged: Staged[] = [];
   try {
     for (const shard of shards) {
-      if (!goOn()) break;
+      // What is clean is copied from the file, so it is looked at before as well as after.
+      requireUntouched(folder, shard);
       staged.push(stage(folder, shard));
     }
+    if (staged.length === 0) return;
     announce(folder, staged);
     for (const { shard } of staged) requireUntouched(folder, shard);
   } catch (error) {
@@ -120,14 +161,16 @@ function foldShards<V, K extends Key>(folder: Folder<V, K>, shards: readonly num
 
 function stage<V, K extends Key>(folder: Folder<V, K>, shard: number): Staged {
   const { fs, path, manifest, table, point } = folder;
-  const { text, lines } = encodeShard(table.shardEntries(shard));
+  const { text, lines, layout } = encodeShard(shardLines(table.rows, shard));
   const seq = point.s;
   if (lines === 0) {
-    return { shard, temporary: undefined, content: { lines: 0, bytes: 0, crc: '00000000', seq, tastypy: false } };
+    const content = { lines: 0, bytes: 0, crc: '00000000', seq, tastypy: false };
+    return { shard, temporary: undefined, content, text, layout };
   }
   const temporary = join(path, temporaryName(shardName(shard, manifest.gzip)));
   disk(path, `write shard ${shard}`, () => fs.stage(temporary, packShard(text, manifest.gzip)));
-  return { shard, temporary, content: { lines, bytes: text.length, crc: crcText(text), seq, tastypy: false } };
+  const content = { lines, bytes: text.length, crc: crcText(text), seq, tastypy: false };
+  return { shard, temporary, content, text, layout };
 }
 
 /** Writes the intents and makes them durable: without them a shard could be on the disk that nobody can explain. */
@@ -160,7 +203,7 @@ function requireUntouched<V, K extends Key>(folder: Folder<V, K>, shard: number)
   );
 }
 
-function install<V, K extends Key>(folder: Folder<V, K>, { shard, temporary, content }: Staged): void {
+function install<V, K extends Key>(folder: Folder<V, K>, { shard, temporary, content, text, layout }: Staged): void {
   const { fs, path, manifest } = folder;
   const file = shardName(shard, manifest.gzip);
   disk(path, `put ${file} in place`, () => {
@@ -169,6 +212,9 @@ function install<V, K extends Key>(folder: Folder<V, K>, { shard, temporary, con
   });
   folder.contents.set(shard, content);
   folder.open.delete(shard);
+  folder.texts.forget(shard);
+  folder.texts.offer(shard, text);
+  placeShard(folder.table.rows, shard, folder.texts.shard(shard, false), layout);
   folder.rememberStat(shard);
 }
 

@@ -4,24 +4,37 @@
  * The same reading serves recovery, readers beside a live writer, and going back to the last sync point. It changes nothing.
  */
 import { Buffer } from 'node:buffer';
-import type { LoadedEntry } from '../core/entry.ts';
+import { crc32 } from 'node:zlib';
+import type { LoadedEntry, TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { type Key, type KeyIdentity, keyIdentity, parseKey } from '../core/key.ts';
+import type { Rows } from '../core/rows.ts';
 import { crcText, hex8 } from './files.ts';
-import type { FileSystem } from './fs.ts';
+import type { FileStat, FileSystem } from './fs.ts';
+import { applyToRows, indexedRows, type SavedIndex, shardsAsIndexed } from './index-file.ts';
 import type { IntentLine } from './log-format.ts';
-import { foreignError, type LogRecord, readHeader, rotError, type SegmentScan, scanSegment } from './log-reader.ts';
+import {
+  foreignError,
+  LogMarks,
+  type LogRecord,
+  readHeader,
+  rotError,
+  type SegmentScan,
+  scanSegment,
+} from './log-reader.ts';
 import type { LogPosition } from './log-writer.ts';
 import type { Manifest, SegmentRef, ShardContent } from './manifest.ts';
-import { segmentName, shardName, stagedName } from './names.ts';
-import { firstBadLine, lineError, matches, parseShard, readShardText, ShardText } from './shards.ts';
+import { classify, segmentName, shardName, stagedName } from './names.ts';
+import { firstBadLine, lineError, matches, parseShard, readShardText } from './shards.ts';
+import { loggedKeyText, loggedValueText, type Texts } from './texts.ts';
 
 /** A shard's content as it was found on disk. */
 export interface FoundShard {
   readonly content: ShardContent;
   /** It lies under the name a compaction staged it with. */
   readonly staged: boolean;
-  readonly text: Buffer;
+  /** Undefined where it is read again when its entries are asked for. */
+  readonly text: Buffer | undefined;
 }
 
 /** The records of one shard that its content does not contain yet. */
@@ -43,12 +56,16 @@ export interface FolderState {
   /** The last segment is not in the manifest: a rescue was cut short, or an older manifest was put back. */
   readonly extended: boolean;
   /** What each shard holds; a shard that a fold emptied is here with no lines. */
-  readonly shards: ReadonlyMap<number, FoundShard>;
+  readonly shards: ReadonlyMap<number, Pick<FoundShard, 'content' | 'staged'>>;
   readonly open: ReadonlyMap<number, OpenRecords>;
   /** Files named like shards that are nobody's, by shard number. */
   readonly strangers: readonly number[];
   /** Records that were replayed over the shards. */
   readonly replayed: number;
+  /** Everything, as rows, where a saved index fits. */
+  readonly rows?: Rows<never, never> | undefined;
+  /** Of the shards' files, where they were looked at. */
+  readonly stats?: ReadonlyMap<number, FileStat> | undefined;
   /** Everything, in order. */
   entries(): Iterable<LoadedEntry>;
 }
@@ -59,6 +76,10 @@ export interface ReadLimits {
   readonly judge: boolean;
   /** The last line that counts, in the last segment; without it the log counts to its end. */
   readonly until?: LogPosition;
+  /** Where entries get their texts from, later; without it they keep what was read in memory. */
+  readonly texts?: Texts | undefined;
+  /** Used where it fits. */
+  readonly saved?: SavedIndex | undefined;
 }
 
 /**
@@ -67,19 +88,25 @@ export interface ReadLimits {
  * @throws {PodError} `ERR_POD_CORRUPT` where something is missing, or is neither what it was nor what it was to become
  */
 export function readFolderState(fs: FileSystem, folder: string, manifest: Manifest, limits: ReadLimits): FolderState {
-  const { segments, extended } = readSegments(fs, folder, manifest, limits);
+  const { saved } = limits;
+  const marks = saved === undefined ? undefined : new LogMarks([saved.begin, saved.end]);
+  const { segments, extended } = readSegments(fs, folder, manifest, limits, marks);
+  if (marks?.allReached === true) {
+    const state = readIndexed(fs, folder, manifest, { segments, extended }, limits);
+    if (state !== undefined) return state;
+  }
   const last = (segments[segments.length - 1] as ListedSegment).scan.end;
-  const records = segments.flatMap(({ scan }) => scan.records);
   const intents = groupIntents(segments);
-  const { shards, strangers } = findShards(fs, folder, manifest, intents);
+  const keepBytes = limits.texts === undefined ? Number.POSITIVE_INFINITY : KEPT_BYTES_MAX;
+  const { shards, strangers } = findShards(fs, folder, manifest, intents, keepBytes);
   for (const [shard, { content }] of shards) {
     if (content.seq > last.s) {
       const file = shardName(shard, manifest.gzip);
       throw corrupt(folder, file, `${file} contains record ${content.seq}, but the log ends at ${last.s}`);
     }
   }
-  const replay = new Replay(folder, manifest, shards);
-  for (const record of records) replay.apply(record);
+  const replay = new Replay(fs, folder, manifest, shards, limits.texts);
+  for (const { segment, scan } of segments) for (const record of scan.records) replay.apply(segment, record);
   return {
     manifest,
     segments,
@@ -90,6 +117,48 @@ export function readFolderState(fs: FileSystem, folder: string, manifest: Manife
     replayed: replay.applied,
     entries: () => replay.entries(),
   };
+}
+
+/** The state by a saved index that the log leads through; undefined where it does not fit after all. */
+function readIndexed(
+  fs: FileSystem,
+  folder: string,
+  manifest: Manifest,
+  found: { readonly segments: readonly ListedSegment[]; readonly extended: boolean },
+  { saved, texts }: ReadLimits,
+): FolderState | undefined {
+  if (saved === undefined || texts === undefined) return undefined;
+  const since = saved.begin.s;
+  for (const { scan } of found.segments) {
+    if (scan.intents.some((intent) => intent.s > since)) return undefined;
+    if (scan.records.some((record) => record.operation === 'clear')) return undefined;
+  }
+  // A staged shard would have to be told from the one that lies in its place.
+  if (fs.readdir(folder).some((name) => classify(name).kind === 'staged')) return undefined;
+  const stats = shardsAsIndexed(fs, folder, manifest, saved);
+  const rows = stats && indexedRows<never, never>(saved, texts);
+  if (rows === undefined) return undefined;
+  const shards = new Map([...manifest.shards].map(([shard, content]) => [shard, { content, staged: false }]));
+  const open = new Map<number, OpenRecords>();
+  let replayed = 0;
+  for (const { segment, scan } of found.segments) {
+    for (const record of scan.records) {
+      if (record.operation === 'clear') continue;
+      const { s, shard } = record;
+      if (s > (manifest.shards.get(shard)?.seq ?? 0)) {
+        noteOpen(open, shard, s);
+        replayed++;
+      }
+      if (s > since && !applyToRows(rows, texts, segment, record)) return undefined;
+    }
+  }
+  return { manifest, ...found, shards, open, strangers: [], replayed, rows, stats, entries: () => [] };
+}
+
+function noteOpen(open: Map<number, OpenRecords>, shard: number, s: number): void {
+  const records = open.get(shard);
+  if (records === undefined) open.set(shard, { first: s, last: s });
+  else records.last = s;
 }
 
 function groupIntents(segments: readonly ListedSegment[]): Map<number, IntentLine[]> {
@@ -114,6 +183,7 @@ function readSegments(
   folder: string,
   manifest: Manifest,
   { judge, until }: ReadLimits,
+  marks: LogMarks | undefined,
 ): { segments: ListedSegment[]; extended: boolean } {
   const segments: ListedSegment[] = [];
   const listed = manifest.segments;
@@ -122,7 +192,7 @@ function readSegments(
     if (next === undefined) return;
     const nextHeader = checkedHeader(fs, folder, manifest, next);
     checkedHeader(fs, folder, manifest, [segment, base]);
-    const scan = scanSegment(fs, folder, segment, { s: nextHeader.base, crc: nextHeader.prev });
+    const scan = scanSegment(fs, folder, segment, { s: nextHeader.base, crc: nextHeader.prev }, marks);
     if (scan?.reachedUntil !== true) {
       const why = `it should reach record ${nextHeader.base}, where ${segmentName(next[0])} goes on, and does not`;
       throw corrupt(folder, segmentName(segment), `${segmentName(segment)} is damaged: ${why}`);
@@ -139,14 +209,14 @@ function readSegments(
   }
   const following = readHeader(fs, folder, segment + 1);
   if (following !== undefined && following.id === manifest.id && following.gen === manifest.generation) {
-    const cut = scanSegment(fs, folder, segment, { s: following.base, crc: following.prev });
-    const scan = cut?.reachedUntil === true ? scanSegment(fs, folder, segment + 1) : undefined;
+    const cut = scanSegment(fs, folder, segment, { s: following.base, crc: following.prev }, marks);
+    const scan = cut?.reachedUntil === true ? scanSegment(fs, folder, segment + 1, undefined, marks) : undefined;
     if (cut !== undefined && scan !== undefined && scan.batches > 0) {
       segments.push({ segment, base, scan: cut }, { segment: segment + 1, base: following.base, scan });
       return { segments: judge ? judged(folder, segments) : segments, extended: true };
     }
   }
-  const scan = scanSegment(fs, folder, segment);
+  const scan = scanSegment(fs, folder, segment, undefined, marks);
   if (scan === undefined) throw missingSegment(folder, segment);
   segments.push({ segment, base, scan });
   return { segments: judge ? judged(folder, segments) : segments, extended: false };
@@ -184,14 +254,20 @@ function findShards(
   folder: string,
   manifest: Manifest,
   intents: ReadonlyMap<number, readonly IntentLine[]>,
+  keepBytes: number,
 ): { shards: Map<number, FoundShard>; strangers: number[] } {
+  let kept = 0;
   const shards = new Map<number, FoundShard>();
   const strangers: number[] = [];
   const numbers = [...new Set([...manifest.shards.keys(), ...intents.keys()])].sort((a, b) => a - b);
   for (const shard of numbers) {
     const found = findShard(fs, folder, manifest, shard, intents.get(shard) ?? []);
     if (found === 'stranger') strangers.push(shard);
-    else if (found !== undefined) shards.set(shard, found);
+    else if (found !== undefined) {
+      kept += found.content.bytes;
+      // The first one in any case: there is room for one, as it was read.
+      shards.set(shard, kept <= keepBytes || kept === found.content.bytes ? found : { ...found, text: undefined });
+    }
   }
   return { shards, strangers };
 }
@@ -263,24 +339,37 @@ function corrupt(folder: string, file: string, what: string): PodError {
 
 // ---- Replay.
 
+/** Texts of shards that are kept between checking them and taking their entries, where the entries themselves do not need them later. */
+const KEPT_BYTES_MAX = 1 << 28;
+
 /** Applies the log's records over the shards: for each shard only those that its content does not contain. */
 class Replay {
   readonly open: Map<number, OpenRecords> = new Map();
   applied: number = 0;
+  readonly #fs: FileSystem;
   readonly #folder: string;
   readonly #manifest: Manifest;
   readonly #found: ReadonlyMap<number, FoundShard>;
   /** The entries of the shards that records change. */
   readonly #changed: Map<number, Map<KeyIdentity, LoadedEntry>> = new Map();
-  readonly #sources: Map<Buffer, ValueText> = new Map();
+  readonly #texts: Texts | undefined;
+  readonly #sources: Map<Buffer, LoggedText> = new Map();
 
-  constructor(folder: string, manifest: Manifest, found: ReadonlyMap<number, FoundShard>) {
+  constructor(
+    fs: FileSystem,
+    folder: string,
+    manifest: Manifest,
+    found: ReadonlyMap<number, FoundShard>,
+    texts: Texts | undefined,
+  ) {
+    this.#fs = fs;
     this.#folder = folder;
     this.#manifest = manifest;
     this.#found = found;
+    this.#texts = texts;
   }
 
-  apply(record: LogRecord): void {
+  apply(segment: number, record: LogRecord): void {
     if (record.operation === 'clear') {
       for (const shard of new Set([...this.#found.keys(), ...this.#changed.keys()])) {
         if (this.#counts(shard, record.s)) this.#changed.set(shard, new Map());
@@ -291,8 +380,19 @@ class Replay {
     if (!this.#counts(shard, s)) return;
     const key = this.#key(s, bytes.toString('utf8', record.keyStart, record.keyEnd));
     const entries = this.#shardEntries(shard);
-    if (record.operation === 'del') entries.delete(keyIdentity(key));
-    else entries.set(keyIdentity(key), { key, shard, source: this.#source(bytes), position: record.valueStart });
+    if (record.operation === 'del') {
+      entries.delete(keyIdentity(key));
+      return;
+    }
+    const { keyStart, valueEnd, offset } = record;
+    entries.set(keyIdentity(key), {
+      key,
+      shard,
+      source: this.#texts?.segment(segment) ?? this.#source(bytes, offset),
+      position: offset + keyStart,
+      length: valueEnd - keyStart,
+      check: crc32(bytes.subarray(keyStart, valueEnd)),
+    });
   }
 
   *entries(): Generator<LoadedEntry, void, undefined> {
@@ -319,9 +419,7 @@ class Replay {
 
   #counts(shard: number, s: number): boolean {
     if (s <= (this.#found.get(shard)?.content.seq ?? 0)) return false;
-    const open = this.open.get(shard);
-    if (open === undefined) this.open.set(shard, { first: s, last: s });
-    else open.last = s;
+    noteOpen(this.open, shard, s);
     this.applied++;
     return true;
   }
@@ -346,22 +444,55 @@ class Replay {
   #parse(shard: number): Iterable<LoadedEntry> {
     const found = this.#found.get(shard);
     if (found === undefined) return [];
-    return parseShard(this.#folder, shardName(shard, this.#manifest.gzip), shard, found.text, found.content.tastypy);
+    const { content, staged } = found;
+    const text = found.text ?? this.#readAgain(shard, content, staged);
+    const source = this.#texts?.shard(shard, content.tastypy);
+    this.#texts?.offer(shard, text);
+    return parseShard(this.#folder, shardName(shard, this.#manifest.gzip), shard, text, content.tastypy, source);
   }
 
-  #source(bytes: Buffer): ValueText {
+  /** A shard that was checked a moment ago. */
+  #readAgain(shard: number, content: ShardContent, staged: boolean): Buffer {
+    const { gzip, generation } = this.#manifest;
+    const file = shardName(shard, gzip);
+    for (const name of staged ? [stagedName(shard, gzip, generation), file] : [file]) {
+      const text = readShardText(this.#fs, this.#folder, name, gzip, content.bytes);
+      if (text !== undefined && text !== 'damaged' && matches(text, content)) return text;
+    }
+    throw corrupt(this.#folder, file, `${file} was changed while the folder was being opened`);
+  }
+
+  #source(bytes: Buffer, offset: number): LoggedText {
     let source = this.#sources.get(bytes);
     if (source === undefined) {
-      source = new ValueText(bytes);
+      source = new LoggedText(bytes, offset);
       this.#sources.set(bytes, source);
     }
     return source;
   }
 }
 
-/** The values of `set` records: each ends one brace before its line does. */
-class ValueText extends ShardText {
-  override textAt(position: number): string {
-    return super.textAt(position).slice(0, -1);
+/** A part of a log in memory. */
+class LoggedText implements TextSource {
+  readonly #bytes: Buffer;
+  /** Where in the file it begins. */
+  readonly #offset: number;
+
+  constructor(bytes: Buffer, offset: number) {
+    this.#bytes = bytes;
+    this.#offset = offset;
+  }
+
+  keyTextAt(position: number, length: number): string {
+    return loggedKeyText(this.#line(position, length));
+  }
+
+  textAt(position: number, length: number): string {
+    return loggedValueText(this.#line(position, length));
+  }
+
+  #line(position: number, length: number): Buffer {
+    const from = position - this.#offset;
+    return this.#bytes.subarray(from, from + length);
   }
 }

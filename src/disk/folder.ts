@@ -14,10 +14,11 @@ import { type OpenRecords, readFolderState } from './folder-state.ts';
 import type { FileStat, FileSystem } from './fs.ts';
 import type { HeldLock } from './lock.ts';
 import type { ClosingKind } from './log-format.ts';
-import { type LogPosition, LogWriter } from './log-writer.ts';
+import { type LoggedLine, type LogPosition, LogWriter } from './log-writer.ts';
 import { type FolderMeta, type Manifest, replaceManifest, type SegmentRef, type ShardContent } from './manifest.ts';
 import { LOCK_NAME, MANIFEST_NAME, segmentName, shardName } from './names.ts';
 import type { System } from './system.ts';
+import type { Texts, TextsOwner } from './texts.ts';
 
 /** A folder as recovery leaves it. */
 export interface OpenedFolder {
@@ -25,16 +26,31 @@ export interface OpenedFolder {
   readonly log: LogWriter;
   readonly contents: Map<number, ShardContent>;
   readonly open: Map<number, OpenRecords>;
+  /** Where values are read from when they are asked for. */
+  readonly texts: Texts;
   /** Bytes in the segments before the last. */
   readonly olderLogBytes: number;
   /** What the log's last word says of how a process ended. */
   readonly ending: string | undefined;
+  /** Of the shards' files, where they were looked at. */
+  readonly stats?: ReadonlyMap<number, FileStat> | undefined;
+  /** There is a saved index that fits. */
+  readonly isIndexed?: boolean;
 }
 
-export class Folder<V, K extends Key> {
+/** A record that was added to a batch, and for a `set` the entry and where its line lies. */
+interface Noted<V, K extends Key> {
+  readonly shard: number;
+  readonly s: number;
+  readonly entry?: Entry<V, K>;
+  readonly line?: LoggedLine;
+}
+
+export class Folder<V, K extends Key> implements TextsOwner {
   readonly path: string;
   readonly system: System;
   readonly table: Table<V, K>;
+  readonly texts: Texts;
   manifest: Manifest;
   log: LogWriter;
   /** What each shard file holds now, which a fold may have made newer than what the manifest lists. */
@@ -46,6 +62,8 @@ export class Folder<V, K extends Key> {
   point: LogPosition;
   durable: number;
   olderLogBytes: number;
+  /** There is no saved index that fits, so opening the folder would mean reading all of it. */
+  indexDue: boolean;
   /** Set when the disk failed in a way that cannot be worked around: reads go on, nothing is acknowledged. */
   failure: PodError | undefined;
   /** How the process ended, if that is the log's last word. */
@@ -67,12 +85,27 @@ export class Folder<V, K extends Key> {
     this.ending = opened.ending;
     this.point = opened.log.end;
     this.durable = opened.log.end.s;
+    this.texts = opened.texts;
+    this.texts.owner = this;
     this.#lock = lock;
-    for (const [shard, { lines }] of this.contents) if (lines > 0) this.rememberStat(shard);
+    this.indexDue = opened.isIndexed !== true;
+    for (const [shard, { lines }] of this.contents) {
+      const stat = opened.stats?.get(shard);
+      if (stat !== undefined) this.stats.set(shard, stat);
+      else if (lines > 0) this.rememberStat(shard);
+    }
   }
 
   get fs(): FileSystem {
     return this.system.fs;
+  }
+
+  get gzip(): boolean {
+    return this.manifest.gzip;
+  }
+
+  get generation(): number {
+    return this.manifest.generation;
   }
 
   /** Bytes in the log since the last fold ended. */
@@ -102,7 +135,7 @@ export class Folder<V, K extends Key> {
       this.rescue();
       if (ending === undefined) return;
     }
-    const noted: [shard: number, s: number][] = [];
+    const noted: Noted<V, K>[] = [];
     const written = this.#batch(kind, (log) => {
       let count = this.#addChanges(log, this.table.pending, noted);
       if (ending !== undefined) {
@@ -113,7 +146,7 @@ export class Folder<V, K extends Key> {
     });
     if (!written) return;
     this.ending = ending;
-    this.#noteAll(noted);
+    this.#noteAll(noted, this.log.segment);
     this.table.appended();
   }
 
@@ -180,20 +213,21 @@ export class Folder<V, K extends Key> {
   }
 
   /** Adds the records of a set of changes: first what is gone, then what has another value, then what is new, in order. */
-  #addChanges(log: LogWriter, changes: Table<V, K>['pending'], noted: [shard: number, s: number][]): number {
+  #addChanges(log: LogWriter, changes: Table<V, K>['pending'], noted: Noted<V, K>[]): number {
     let count = 0;
     if (changes.cleared !== undefined) {
       const s = log.add('"o":"clear"');
-      for (const shard of new Set([...this.contents.keys(), ...this.open.keys()])) noted.push([shard, s]);
+      for (const shard of new Set([...this.contents.keys(), ...this.open.keys()])) noted.push({ shard, s });
       count++;
     }
     for (const { key, shard } of changes.deleted.values()) {
-      noted.push([shard, log.add(`"o":"del","n":${shard},"k":${keyText(key)}`)]);
+      noted.push({ shard, s: log.add(`"o":"del","n":${shard},"k":${keyText(key)}`) });
       count++;
     }
     const addSet = (entry: Entry<V, K>): void => {
-      const s = log.add(`"o":"set","n":${entry.shard},"k":${keyText(entry.key)},"v":${entry.text}`);
-      noted.push([entry.shard, s]);
+      const line: LoggedLine = { position: 0, length: 0, check: 0 };
+      const s = log.addSet(entry.shard, keyText(entry.key), entry.text, line);
+      noted.push({ shard: entry.shard, s, entry, line });
       count++;
     };
     for (const entry of changes.updated()) addSet(entry);
@@ -201,8 +235,12 @@ export class Folder<V, K extends Key> {
     return count;
   }
 
-  #noteAll(noted: readonly (readonly [shard: number, s: number])[]): void {
-    for (const [shard, s] of noted) {
+  #noteAll(noted: readonly Noted<V, K>[], segment: number): void {
+    const source = this.texts.segment(segment);
+    for (const { shard, s, entry, line } of noted) {
+      if (entry !== undefined && line !== undefined) {
+        if (entry.slot >= 0) this.table.rows.setPlace(entry.slot, source, line.position, line.length, line.check);
+      }
       const open = this.open.get(shard);
       if (open === undefined) this.open.set(shard, { first: s, last: s });
       else open.last = s;
@@ -301,12 +339,17 @@ export class Folder<V, K extends Key> {
   /** Takes back everything after the last sync point, on disk and in memory. */
   revert(): void {
     this.#requireWorking();
-    const state = readFolderState(this.fs, this.path, this.manifest, { judge: false, until: this.point });
+    const state = readFolderState(this.fs, this.path, this.manifest, {
+      judge: false,
+      until: this.point,
+      texts: this.texts,
+    });
     const loaded: LoadedEntry[] = [...state.entries()];
     const cut = this.log.end.s > this.point.s;
     if (cut) {
       this.#cuts++;
       this.log.truncate(this.point);
+      this.texts.forget();
       this.durable = Math.min(this.durable, this.point.s);
       for (const [shard, records] of this.open) {
         if (records.first > this.point.s) this.open.delete(shard);
@@ -442,12 +485,12 @@ export class Folder<V, K extends Key> {
     let next: LogWriter | undefined;
     try {
       next = this.#createSegment(log.segment + 1, point, this.manifest.generation);
-      const noted: [shard: number, s: number][] = [];
+      const noted: Noted<V, K>[] = [];
       const count = this.#addChanges(next, this.table.dirty, noted);
       if (count > 0) next.close('sync', count, point.s);
       next.fsync();
       this.writeManifest({ segments: [...this.manifest.segments, [next.segment, point.s]] });
-      this.#noteAll(noted);
+      this.#noteAll(noted, next.segment);
     } catch (error) {
       if (next !== undefined) this.#discard(next);
       throw this.fail(cause ?? error);
@@ -520,6 +563,7 @@ export class Folder<V, K extends Key> {
   /** Frees the folder for others. `closed` says that everything was folded and nothing is left to do. */
   release(closed: boolean): void {
     this.#cuts++;
+    this.texts.close();
     this.log.retire();
     this.#lock.release(closed && this.failure === undefined ? 'closed' : 'open');
   }

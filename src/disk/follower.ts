@@ -9,7 +9,7 @@ import type { Buffer } from 'node:buffer';
 import { join } from 'node:path';
 import type { LoadedEntry, TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
-import { type Key, type KeyIdentity, keyIdentity, parseKey } from '../core/key.ts';
+import { type Key, type KeyIdentity, keyIdentity, keyText, parseKey } from '../core/key.ts';
 import { disk, readFile, readRange } from './files.ts';
 import { groupInto, type ListedSegment } from './folder-state.ts';
 import type { FileStat } from './fs.ts';
@@ -365,7 +365,8 @@ export class Follower {
     const entries = this.#entriesOf(shard);
     if (text === undefined) entries.delete(keyIdentity(key));
     // A copy of the text, so that the bytes that were read can go.
-    else entries.set(keyIdentity(key), { key, shard, source: new OwnText(text), position: 0 });
+    else
+      entries.set(keyIdentity(key), { key, shard, source: new OwnText(key, text), position: 0, length: 0, check: 0 });
   }
 
   #entriesOf(shard: number): Map<KeyIdentity, LoadedEntry> {
@@ -401,12 +402,18 @@ export class Follower {
   }
 }
 
-/** The text of one value. */
+/** The texts of one entry. */
 class OwnText implements TextSource {
+  readonly #key: Key;
   readonly #text: string;
 
-  constructor(text: string) {
+  constructor(key: Key, text: string) {
+    this.#key = key;
     this.#text = text;
+  }
+
+  keyTextAt(): string {
+    return keyText(this.#key);
   }
 
   textAt(): string {

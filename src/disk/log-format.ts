@@ -141,8 +141,10 @@ export interface DataLine {
   readonly shard: number;
   readonly keyStart: number;
   readonly keyEnd: number;
-  /** Of a `set`: where the value's text begins; it ends before the line's last brace. */
+  /** Of a `set`: where the value's text begins. */
   readonly valueStart: number;
+  /** Where it ends: before the line's last brace. */
+  readonly valueEnd: number;
 }
 
 /**
@@ -162,10 +164,10 @@ export function parseData(bytes: Buffer, start: number, end: number): DataLine |
   if (s < 0 || shard < 0 || shard > SHARD_MAX || !startsWith(bytes, at, KEY) || bytes[end - 1] !== BRACE)
     return undefined;
   const keyStart = at + KEY.length;
-  if (!isSet) return { s, operation: 'del', shard, keyStart, keyEnd: end - 1, valueStart: end };
+  if (!isSet) return { s, operation: 'del', shard, keyStart, keyEnd: end - 1, valueStart: end, valueEnd: end };
   const keyEnd = bytes.indexOf(VALUE, keyStart);
   if (keyEnd < 0 || keyEnd >= end) return undefined;
-  return { s, operation: 'set', shard, keyStart, keyEnd, valueStart: keyEnd + VALUE.length };
+  return { s, operation: 'set', shard, keyStart, keyEnd, valueStart: keyEnd + VALUE.length, valueEnd: end - 1 };
 }
 
 function startsWith(bytes: Buffer, at: number, text: Buffer): boolean {

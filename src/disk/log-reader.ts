@@ -25,7 +25,35 @@ import type { LogPosition } from './log-writer.ts';
 import { segmentName } from './names.ts';
 
 /** A record of an accepted batch. */
-export type LogRecord = (DataLine & { readonly bytes: Buffer }) | { readonly s: number; readonly operation: 'clear' };
+export type LogRecord =
+  /** Positions are in `bytes`, whose first byte lies at `offset` in the file. */
+  | (DataLine & { readonly bytes: Buffer; readonly offset: number })
+  | { readonly s: number; readonly operation: 'clear' };
+
+/** The end of a batch: the number of its last line, and that line's crc. */
+export interface LogMark {
+  readonly s: number;
+  readonly crc: number;
+}
+
+/** Marks that a scan is to look out for. */
+export class LogMarks {
+  readonly #wanted: readonly LogMark[];
+  readonly #reached: Set<LogMark> = new Set();
+
+  constructor(wanted: readonly LogMark[]) {
+    this.#wanted = wanted;
+  }
+
+  /** Whether the log led through all of them. */
+  get allReached(): boolean {
+    return this.#wanted.every((mark) => this.#reached.has(mark));
+  }
+
+  pass({ s, crc }: LogMark): void {
+    for (const mark of this.#wanted) if (mark.s === s && mark.crc === crc) this.#reached.add(mark);
+  }
+}
 
 /** How a segment ends behind its last complete batch. */
 export type LogTail =
@@ -65,6 +93,7 @@ const CHUNK_BYTES_MIN = 1 << 9;
  * Scans a segment from its beginning.
  *
  * @param until stop behind the batch whose last line has this number and crc
+ * @param marks told of each batch's end
  * @returns undefined where there is no file or its header is not one
  */
 export function scanSegment(
@@ -72,6 +101,7 @@ export function scanSegment(
   folder: string,
   segment: number,
   until?: { readonly s: number; readonly crc: string },
+  marks?: LogMarks,
 ): SegmentScan | undefined {
   const name = segmentName(segment);
   const path = join(folder, name);
@@ -79,7 +109,7 @@ export function scanSegment(
     if (fs.stat(path)?.isFile !== true) return undefined;
     const fd = fs.open(path, 'r');
     try {
-      return new Scan(fs, fd, until).run();
+      return new Scan(fs, fd, until, marks).run();
     } finally {
       fs.close(fd);
     }
@@ -216,6 +246,7 @@ class Scan {
   readonly #fs: FileSystem;
   readonly #fd: number;
   readonly #until: { readonly s: number; readonly crc: string } | undefined;
+  readonly #marks: LogMarks | undefined;
   #chunk: Buffer = Buffer.alloc(0);
   /** The offset in the file of the chunk's first byte. */
   #chunkOffset: number = 0;
@@ -233,7 +264,13 @@ class Scan {
   /** Accepted batches that no `y` vouches for so far: the number of their last line and where they begin, ascending. */
   readonly #unvouched: { readonly s: number; readonly offset: number }[] = [];
 
-  constructor(fs: FileSystem, fd: number, until: { readonly s: number; readonly crc: string } | undefined) {
+  constructor(
+    fs: FileSystem,
+    fd: number,
+    until: { readonly s: number; readonly crc: string } | undefined,
+    marks?: LogMarks,
+  ) {
+    this.#marks = marks;
     this.#fs = fs;
     this.#fd = fd;
     this.#until = until;
@@ -262,6 +299,7 @@ class Scan {
     let end = from;
     let { s, crc } = from;
     let tail: LogTail = { kind: 'clean' };
+    this.#marks?.pass(end);
     let reachedUntil = this.#isUntil(end);
     while (!reachedUntil) {
       const lineEnd = this.#lineEnd();
@@ -281,6 +319,7 @@ class Scan {
       this.#unvouched.push({ s, offset: end.offset });
       this.#vouch(closing);
       end = { s, offset: this.#chunkOffset + this.#at, crc };
+      this.#marks?.pass(end);
       reachedUntil = this.#isUntil(end);
     }
     if (!reachedUntil && s !== end.s) tail = this.#judge(end, s + 1);
@@ -297,7 +336,7 @@ class Scan {
     const data = parseData(this.#chunk, this.#at + JSON_OFFSET, lineEnd);
     if (data !== undefined) {
       if (data.s !== s) return 'bad';
-      this.#batch.push({ ...data, bytes: this.#chunk });
+      this.#batch.push({ ...data, bytes: this.#chunk, offset: this.#chunkOffset });
       this.#batchCount++;
       return undefined;
     }

@@ -23,6 +23,14 @@ export interface LogPosition {
   readonly crc: number;
 }
 
+/** Where a key and its value lie in a segment. */
+export interface LoggedLine {
+  position: number;
+  length: number;
+  /** The crc of those bytes. */
+  check: number;
+}
+
 /** Encoded lines are written out when they fill this much, so a huge batch needs no huge buffer. */
 const BUFFER_BYTES = 1 << 20;
 
@@ -39,6 +47,8 @@ export class LogWriter {
   #buffer: Buffer = Buffer.allocUnsafe(1 << 16);
   /** Bytes in the buffer. */
   #filled: number = 0;
+  /** Where in the buffer the line begins that was added last. */
+  #lineStart: number = 0;
   /** The batch being built. */
   #s: number;
   #crc: number;
@@ -92,6 +102,21 @@ export class LogWriter {
     return segmentName(this.segment);
   }
 
+  /**
+   * Adds a `set` record to the batch and says in `line` where in the segment its key and value lie, as `KEY,"v":VALUE`. Returns its number.
+   */
+  addSet(shard: number, key: string, value: string, line: LoggedLine): number {
+    const before = `"o":"set","n":${shard},"k":`;
+    const s = this.add(`${before}${key},"v":${value}`);
+    // The record's JSON begins with `{"s":1,`, and a brace and a newline follow the value.
+    const from = this.#lineStart + JSON_OFFSET + 6 + String(s).length + before.length;
+    const to = this.#filled - 2;
+    line.position = this.#offset + from;
+    line.length = to - from;
+    line.check = crc32(this.#buffer.subarray(from, to));
+    return s;
+  }
+
   /** Adds a record to the batch. `members` is the text of its JSON object's members after `"s"`. Returns its number. */
   add(members: string): number {
     const s = this.#s + 1;
@@ -101,6 +126,7 @@ export class LogWriter {
     const length = this.#buffer.write(json, start, 'utf8');
     const crc = crc32(this.#buffer.subarray(start, start + length), this.#crc);
     writeCrc(this.#buffer, this.#filled, crc);
+    this.#lineStart = this.#filled;
     this.#buffer[start + length] = NEWLINE;
     this.#filled = start + length + 1;
     this.#s = s;

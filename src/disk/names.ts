@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 
 export const MANIFEST_NAME = 'pod.json';
 export const LOCK_NAME = 'lock';
+export const INDEX_NAME = 'index.bin';
 export const QUARANTINE_NAME = 'quarantine';
 
 /** The highest number of a shard: its file name has nine digits at most. */
@@ -41,6 +42,8 @@ export type FileKind =
   | { readonly kind: 'staged'; readonly shard: number; readonly gzip: boolean; readonly generation: number }
   | { readonly kind: 'segment'; readonly segment: number }
   | { readonly kind: 'temporary' }
+  /** The saved index: a copy of what the rest says, which may go. */
+  | { readonly kind: 'index' }
   | { readonly kind: 'other' };
 
 /** Matched whole, so that an editor's `0.json~` or `0.json.bak` is nobody's shard (checklist TP-098). */
@@ -54,6 +57,7 @@ export function classify(name: string): FileKind {
   const segment = /^wal-(\d{6,9})\.jsonl$/.exec(name);
   if (segment !== null && segmentName(Number(segment[1])) === name)
     return { kind: 'segment', segment: Number(segment[1]) };
+  if (name === INDEX_NAME) return { kind: 'index' };
   // The digits at the end are those that write-file-atomic adds while it writes.
   const temporary = /^\.(pod\.json|index\.bin|\d+\.json(\.gz)?)\.([0-9a-f]{16}\.tmp(\.\d+)?|g\d{1,9}\.\d+)$/;
   if (temporary.test(name)) return { kind: 'temporary' };

@@ -7,11 +7,13 @@ import { dirname, join } from 'node:path';
 import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
+import type { Rows } from '../core/rows.ts';
 import type { Table } from '../core/table.ts';
 import { closeQuietly, crcText, disk, diskError, readFile, readRange, removeFile, writeAll } from './files.ts';
 import { Folder, type OpenedFolder } from './folder.ts';
 import { type FolderState, type ListedSegment, readFolderState } from './folder-state.ts';
 import type { FileSystem } from './fs.ts';
+import { readIndex } from './index-file.ts';
 import { type HeldLock, meanwhile } from './lock.ts';
 import { JSON_OFFSET } from './log-format.ts';
 import { readHeader, scanSegment } from './log-reader.ts';
@@ -37,6 +39,7 @@ import {
 } from './names.ts';
 import { describeText, firstBadLine, parseShard, readShardText } from './shards.ts';
 import type { System } from './system.ts';
+import { Texts } from './texts.ts';
 
 /** How the process that had the folder before us ended. */
 export type Ending =
@@ -90,6 +93,8 @@ export interface CreateOptions {
   readonly fileSize: number;
   readonly gzip: boolean;
   readonly meta: FolderMeta;
+  /** What is kept of the files' texts. */
+  readonly cacheBytes?: number;
 }
 
 /** A folder that is ours, with what it held. */
@@ -97,6 +102,8 @@ export interface Recovered {
   readonly opened: OpenedFolder;
   readonly lock: HeldLock;
   readonly entries: Iterable<LoadedEntry>;
+  /** In the place of the entries, where a saved index fitted. */
+  readonly rows?: Rows<never, never> | undefined;
   readonly report: RecoveryReport;
 }
 
@@ -108,15 +115,16 @@ export interface Recovered {
 export function recoverFolder(system: System, path: string, create: CreateOptions): Recovered {
   const { fs, clock } = system;
   const startedMs = clock.monotonic();
+  const texts = new Texts(fs, path, create.cacheBytes ?? Number.POSITIVE_INFINITY);
   const made = makeFolder(fs, path);
   let hadLock = true;
   let lock: HeldLock | undefined;
   try {
     hadLock = fs.stat(join(path, LOCK_NAME)) !== undefined;
     lock = system.locks.acquire(path);
-    const found = openLocked(fs, path, create, lock);
+    const found = openLocked(fs, path, create, lock, texts);
     const report = { ...found.report, durationMs: clock.monotonic() - startedMs };
-    return { opened: found.opened, entries: found.entries, lock, report };
+    return { opened: found.opened, entries: found.entries, rows: found.rows, lock, report };
   } catch (error) {
     // Removed while it is held, so that whoever waits for it notices that it is gone.
     if (!hadLock && lock !== undefined && isSurelyMissing(fs, join(path, MANIFEST_NAME))) {
@@ -132,11 +140,13 @@ export function recoverFolder(system: System, path: string, create: CreateOption
 export function bindFolder<V, K extends Key>(
   system: System,
   path: string,
-  { opened, lock, entries }: Recovered,
+  { opened, lock, entries, rows }: Recovered,
   table: Table<V, K>,
 ): Folder<V, K> {
   try {
-    table.load(entries);
+    // Rows know nothing of what a caller says its keys and values are.
+    if (rows !== undefined) table.loadRows(rows as unknown as Rows<V, K>);
+    else table.load(entries);
     return new Folder(system, path, lock, opened, table);
   } catch (error) {
     opened.log.retire();
@@ -147,22 +157,22 @@ export function bindFolder<V, K extends Key>(
 
 type Opened = Omit<Recovered, 'lock'>;
 
-function openLocked(fs: FileSystem, path: string, create: CreateOptions, lock: HeldLock): Opened {
+function openLocked(fs: FileSystem, path: string, create: CreateOptions, lock: HeldLock, texts: Texts): Opened {
   const bytes = readFile(fs, path, MANIFEST_NAME);
-  if (bytes !== undefined) return recover(fs, path, parseManifest(path, bytes), lock);
+  if (bytes !== undefined) return recover(fs, path, parseManifest(path, bytes), lock, texts);
   const names = disk(path, 'list the folder', () => fs.readdir(path)).map((name) => ({ name, ...classify(name) }));
   refuseLostManifest(fs, path, names);
   const shards = names.filter((file) => file.kind === 'shard');
   for (const file of names) {
     if (file.kind === 'temporary' || file.kind === 'segment' || file.kind === 'staged') removeFile(fs, path, file.name);
   }
-  if (shards.length > 0) return adopt(fs, path, create);
-  return createFresh(fs, path, create);
+  if (shards.length > 0) return adopt(fs, path, create, texts);
+  return createFresh(fs, path, create, texts);
 }
 
 // ---- A new folder.
 
-function createFresh(fs: FileSystem, path: string, { fileSize, gzip, meta }: CreateOptions): Opened {
+function createFresh(fs: FileSystem, path: string, { fileSize, gzip, meta }: CreateOptions, texts: Texts): Opened {
   const manifest: Manifest = {
     id: randomBytes(4).toString('hex'),
     epoch: 1,
@@ -174,11 +184,11 @@ function createFresh(fs: FileSystem, path: string, { fileSize, gzip, meta }: Cre
     dropped: new Map(),
     shards: new Map(),
   };
-  return { ...begin(fs, path, manifest), entries: [], report: emptyReport('new', false) };
+  return { ...begin(fs, path, manifest, texts), entries: [], report: emptyReport('new', false) };
 }
 
 /** Writes the first segment and the first manifest. */
-function begin(fs: FileSystem, path: string, manifest: Manifest): { opened: OpenedFolder } {
+function begin(fs: FileSystem, path: string, manifest: Manifest, texts: Texts): { opened: OpenedFolder } {
   const { id, generation: gen } = manifest;
   const log = LogWriter.create(fs, path, { wal: 1, id, gen, base: 0, prev: '00000000' });
   try {
@@ -190,7 +200,15 @@ function begin(fs: FileSystem, path: string, manifest: Manifest): { opened: Open
     throw error;
   }
   return {
-    opened: { manifest, log, contents: new Map(manifest.shards), open: new Map(), olderLogBytes: 0, ending: undefined },
+    opened: {
+      manifest,
+      log,
+      contents: new Map(manifest.shards),
+      open: new Map(),
+      texts,
+      olderLogBytes: 0,
+      ending: undefined,
+    },
   };
 }
 
@@ -259,6 +277,7 @@ const FIRST_HEADER_BYTES: number =
 export function readBareFolder(
   fs: FileSystem,
   path: string,
+  texts?: Texts,
 ): { gzip: boolean; shards: Map<number, ShardContent>; entries: LoadedEntry[] } {
   const files = fs.readdir(path).map((name) => ({ name, ...classify(name) }));
   const found = files.filter((file) => file.kind === 'shard').sort((a, b) => a.shard - b.shard);
@@ -293,7 +312,8 @@ export function readBareFolder(
         { path, file: file.name, line: bad.line, cause: bad.cause },
       );
     }
-    for (const entry of parseShard(path, file.name, index, text, true)) {
+    texts?.offer(index, text);
+    for (const entry of parseShard(path, file.name, index, text, true, texts?.shard(index, true))) {
       const identity = JSON.stringify(entry.key);
       if (seen.has(identity)) throw refuse(`key ${identity} is in ${seen.get(identity)} and again in ${file.name}`);
       seen.set(identity, file.name);
@@ -308,8 +328,8 @@ const BACKSLASH = 0x5c;
 /** A gzipped shard of unknown origin may unpack to this much. */
 const BARE_BYTES_MAX = 1 << 30;
 
-function adopt(fs: FileSystem, path: string, create: CreateOptions): Opened {
-  const { gzip, shards, entries } = readBareFolder(fs, path);
+function adopt(fs: FileSystem, path: string, create: CreateOptions, texts: Texts): Opened {
+  const { gzip, shards, entries } = readBareFolder(fs, path, texts);
   const first = shards.get(0)?.lines ?? 0;
   for (const shard of shards.keys()) {
     // What is about to be listed must be on the disk as it lies; nothing is rewritten.
@@ -335,13 +355,25 @@ function adopt(fs: FileSystem, path: string, create: CreateOptions): Opened {
     dropped: new Map(),
     shards,
   };
-  return { ...begin(fs, path, manifest), entries, report: emptyReport('closed', true) };
+  return { ...begin(fs, path, manifest, texts), entries, report: emptyReport('closed', true) };
 }
 
 // ---- Recovery.
 
-function recover(fs: FileSystem, path: string, manifest: Manifest, { previous, owner }: HeldLock): Opened {
-  const state = readFolderState(fs, path, manifest, { judge: true });
+function recover(
+  fs: FileSystem,
+  path: string,
+  manifest: Manifest,
+  { previous, owner }: HeldLock,
+  texts: Texts,
+): Opened {
+  texts.owner = {
+    gzip: manifest.gzip,
+    generation: manifest.generation,
+    shardBytes: [...manifest.shards.values()].reduce((sum, { bytes }) => sum + bytes, 0),
+  };
+  const saved = readIndex(fs, path, manifest);
+  const state = readFolderState(fs, path, manifest, { judge: true, texts, saved });
   const last = state.segments[state.segments.length - 1] as ListedSegment;
   const logStat = fs.stat(join(path, segmentName(last.segment)));
   // Before anything is renamed or removed: the manifest we just read may not be durable yet.
@@ -377,9 +409,13 @@ function recover(fs: FileSystem, path: string, manifest: Manifest, { previous, o
       log,
       contents,
       open: new Map(state.open),
+      texts,
       olderLogBytes,
       ending: last.scan.ending,
+      stats: state.stats,
+      isIndexed: state.rows !== undefined,
     },
+    rows: state.rows,
     entries: state.entries(),
     report: {
       ...endingOf(last.scan.ending, previous !== undefined),

@@ -11,6 +11,7 @@ import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { copyJson } from '../core/json.ts';
 import { type Key, type KeyIdentity, keyIdentity, keyText, parseKey } from '../core/key.ts';
+import { Rows } from '../core/rows.ts';
 import { crcText, disk, findByte, readFile, removeFile } from './files.ts';
 import { readFolderState } from './folder-state.ts';
 import type { FileSystem } from './fs.ts';
@@ -24,6 +25,7 @@ import { quarantine, refuseLostManifest } from './recovery.ts';
 import { describeText, firstBadLine, lineError, matches, packShard, readShardText } from './shards.ts';
 import type { System } from './system.ts';
 import { decodeTastypyKey } from './tastypy.ts';
+import { Texts } from './texts.ts';
 
 /** What `repairFolder` did. */
 export interface RepairReport {
@@ -52,7 +54,14 @@ export function verifyFolder(system: System, path: string): number {
 }
 
 function verifyEntries(fs: FileSystem, path: string): number {
-  return checkEntries(path, readFolderState(fs, path, requireManifest(fs, path), { judge: true }).entries());
+  const manifest = requireManifest(fs, path);
+  const texts = new Texts(fs, path, VERIFY_CACHE_BYTES);
+  try {
+    texts.owner = { gzip: manifest.gzip, generation: manifest.generation, shardBytes: Number.POSITIVE_INFINITY };
+    return checkEntries(path, readFolderState(fs, path, manifest, { judge: true, texts }).entries());
+  } finally {
+    texts.close();
+  }
 }
 
 /**
@@ -62,19 +71,20 @@ function verifyEntries(fs: FileSystem, path: string): number {
  * @throws {PodError} `ERR_POD_CORRUPT` where a key is there twice or a value cannot be read
  */
 export function checkEntries(path: string, entries: Iterable<LoadedEntry>): number {
-  const seen = new Map<KeyIdentity, number>();
-  for (const { key, shard, source, position } of entries) {
-    const other = seen.get(keyIdentity(key));
-    if (other !== undefined) {
+  const seen = new Rows<unknown, Key>(0);
+  for (const { key, shard, source, position, length, check } of entries) {
+    const identity = keyIdentity(key);
+    const other = seen.find(identity);
+    if (other >= 0) {
       throw new PodError(
         'ERR_POD_CORRUPT',
-        `${path}: the key ${keyText(key)} is in shard ${other} and again in shard ${shard}.`,
+        `${path}: the key ${keyText(key)} is in shard ${seen.shardOf(other)} and again in shard ${shard}.`,
         { path, key },
       );
     }
-    seen.set(keyIdentity(key), shard);
+    seen.setPlace(seen.push(identity, shard, seen.slotEnd), source, position, length, check);
     try {
-      copyJson(JSON.parse(source.textAt(position)));
+      copyJson(JSON.parse(source.textAt(position, length, check)));
     } catch (cause) {
       throw new PodError(
         'ERR_POD_CORRUPT',
@@ -85,6 +95,9 @@ export function checkEntries(path: string, entries: Iterable<LoadedEntry>): numb
   }
   return seen.size;
 }
+
+/** What is kept of the texts while a folder is verified. */
+const VERIFY_CACHE_BYTES = 1 << 26;
 
 /**
  * Takes over what a person edited in the shards by hand: each shard that differs is listed as it is now, if every line of it can be read.

@@ -4,19 +4,12 @@
  * A staged shard is nobody's until then, and counts under either name afterwards (protocol section 4, Compact and copyTo).
  */
 import { join } from 'node:path';
-import type { Key } from '../core/key.ts';
+import type { Line, LineLayout } from '../core/line.ts';
 import { crcText, disk } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import { removeQuietly, type ShardContent } from './manifest.ts';
 import { shardName, stagedName } from './names.ts';
 import { encodeShard, packShard } from './shards.ts';
-
-/** What a line of a shard is made of. */
-export interface Line {
-  readonly key: Key;
-  /** The JSON text of the value. */
-  readonly text: string;
-}
 
 /** The lines of one shard, in order. */
 export type ShardLines = readonly [shard: number, lines: readonly Line[]];
@@ -37,7 +30,7 @@ export function* fullShards(lines: Iterable<Line>, fileSize: number): Generator<
 /**
  * Writes shards under the names of a generation, durably.
  *
- * @param onStaged told after each shard how many entries are written
+ * @param onStaged told after each shard how many entries are written, and where its lines lie
  * @throws {PodError} `ERR_POD_DISK`; what was written is removed
  */
 export function stageShards(
@@ -45,18 +38,18 @@ export function stageShards(
   path: string,
   shards: Iterable<ShardLines>,
   { gzip, generation, seq }: { readonly gzip: boolean; readonly generation: number; readonly seq: number },
-  onStaged?: (entries: number) => void,
+  onStaged?: (entries: number, shard: number, layout: LineLayout) => void,
 ): Map<number, ShardContent> {
   const contents = new Map<number, ShardContent>();
   let entries = 0;
   try {
     for (const [shard, held] of shards) {
-      const { text, lines } = encodeShard(held);
+      const { text, lines, layout } = encodeShard(held);
       const name = stagedName(shard, gzip, generation);
       disk(path, `write ${name}`, () => fs.stage(join(path, name), packShard(text, gzip)));
       contents.set(shard, { lines, bytes: text.length, crc: crcText(text), seq, tastypy: false });
       entries += lines;
-      onStaged?.(entries);
+      onStaged?.(entries, shard, layout);
     }
   } catch (error) {
     unstage(fs, path, contents.keys(), gzip, generation);

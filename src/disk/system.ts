@@ -13,6 +13,8 @@ export interface System {
   sleep(durationMs: number): void;
   /** The log is folded only when it is larger than this; left out, a size that suits real disks. Tests make it small. */
   readonly foldLogBytes?: number | undefined;
+  /** Pods with fewer entries get no saved index; left out, a number that suits real disks. Tests make it small. */
+  readonly indexEntries?: number | undefined;
 }
 
 const systemClock: Clock = {

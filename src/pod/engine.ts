@@ -20,6 +20,7 @@ import { bindFolder, type Recovered, type RecoveryReport, recoverFolder } from '
 import type { System } from '../disk/system.ts';
 import { Events, type PodEvents } from './events.ts';
 import {
+  DEFAULT_CACHE_SIZE,
   DEFAULT_FILE_SIZE,
   DEFAULT_SYNC_AT,
   DEFAULT_SYNC_EVERY,
@@ -75,10 +76,12 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     this.isWritable = options.mode !== 'r';
     this.schema = options.schema;
     this.checkValue = options.schema === undefined ? undefined : schemaCheck(path, options.schema);
+    const cacheBytes = options.cacheSize ?? DEFAULT_CACHE_SIZE;
+    const seed = Math.floor(Math.random() * 2 ** 32);
     if (!this.isWritable) {
       const read = readFolder(system, path);
       refuseOtherLayout(path, options, read);
-      this.table = new Table(this, read.fileSize);
+      this.table = new Table(this, read.fileSize, { cacheBytes, seed });
       this.table.load(read.entries);
       this.#read = read;
       this.recovery = readerReport(read);
@@ -90,8 +93,9 @@ export class PodEngine<V, K extends Key> implements TableOwner {
       fileSize: options.fileSize ?? DEFAULT_FILE_SIZE,
       gzip: options.gzipped ?? false,
       meta,
+      cacheBytes,
     });
-    this.table = new Table(this, recovered.opened.manifest.fileSize);
+    this.table = new Table(this, recovered.opened.manifest.fileSize, { cacheBytes, seed });
     this.#folder = this.#bind(recovered, options);
     this.recovery = recovered.report;
     const isNew = this.recovery.ended === 'new' || this.recovery.adopted;
@@ -244,6 +248,7 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   compact(layout: Layout = this.layout): void {
     this.requireWritable();
     this.#requireNoTransaction('compact()');
+    this.#fold?.abandon();
     this.#fold = undefined;
     compactFolder(this.#writable(), layout);
   }
@@ -259,6 +264,7 @@ export class PodEngine<V, K extends Key> implements TableOwner {
       const told = this.#syncPoint();
       this.#folder.sync();
       told();
+      this.#fold?.abandon();
       this.#fold = undefined;
       this.#stop();
       try {
@@ -308,6 +314,10 @@ export class PodEngine<V, K extends Key> implements TableOwner {
 
   located(error: unknown, key: unknown): unknown {
     return addPlace(error, this.path, key);
+  }
+
+  afterTurn(work: () => void): void {
+    this.#system.clock.after(0, work);
   }
 
   detachedError(key: Key): PodError {

@@ -50,6 +50,11 @@ export interface PodOptions<V, K extends Key> {
   syncAt?: number | undefined;
   /** A sync point is made this many milliseconds after a change; 0 switches the timer off. Default 1000. */
   syncEvery?: number | undefined;
+  /**
+   * How much is kept in memory of what the disk has too, in bytes: texts of files, and besides about as much of parsed values. Default 256 MiB. What
+   * has not been synced is in memory whatever it takes.
+   */
+  cacheSize?: number | undefined;
   /** Default `'process'`: what was changed before the current turn of the event loop survives `kill -9`. */
   durability?: Durability | undefined;
   /**
@@ -61,6 +66,8 @@ export interface PodOptions<V, K extends Key> {
   isolated?: boolean | undefined;
 }
 
+/** What is kept in memory of what the disk has, in bytes. */
+export const DEFAULT_CACHE_SIZE: number = 256 * 1024 * 1024;
 /** Entries in one shard, unless something else is said or on disk. */
 export const DEFAULT_FILE_SIZE = 1000;
 /** Dirty keys that make a sync point. */
@@ -75,6 +82,7 @@ const optionsSchema = z.strictObject({
     .optional(),
   gzipped: z.boolean('must be true or false').optional(),
   fileSize: wholeNumber(1, 1_000_000_000).optional(),
+  cacheSize: wholeNumber(0, Number.MAX_SAFE_INTEGER).optional(),
   syncAt: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
   syncEvery: wholeNumber(0, 2_147_483_647).optional(),
   durability: z.enum(['exit', 'process', 'power'], "must be 'exit', 'process' or 'power'").optional(),

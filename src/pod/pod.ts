@@ -132,7 +132,7 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
   /** Whether there is an entry. Never reads its value. */
   has(key: K): boolean {
     this.#engine.requireOpen();
-    return this.#engine.table.find(key) !== undefined;
+    return this.#engine.table.has(key);
   }
 
   /**
@@ -212,7 +212,12 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
 
   /** Keys, in order. */
   *keys(): IterableIterator<K> {
-    for (const entry of this.#entries()) yield entry.key;
+    this.#engine.requireOpen();
+    const cursor = this.#engine.table.cursor();
+    for (let key = cursor.nextKey(); key !== undefined; key = cursor.nextKey()) {
+      yield key;
+      this.#engine.requireOpen();
+    }
   }
 
   /** Values, in order; objects and arrays as views. */

@@ -62,6 +62,9 @@ export class ProcessKilled extends Error {}
 /** Files by path, and folders as `'folder'`: what a disk holds after a power cut. */
 export type DiskImage = ReadonlyMap<string, Uint8Array | 'folder'>;
 
+/** Which file the content of an image was, so that its inode and its time come back with it. */
+const IDENTITIES: WeakMap<Uint8Array, { readonly id: number; readonly mtimeMs: number }> = new WeakMap();
+
 interface OpenFile {
   readonly node: MemoryNode;
   readonly path: string;
@@ -107,7 +110,13 @@ export class MemoryFileSystem implements FileSystem {
     for (const folder of folders) contents.set(folder, new Map());
     for (const [path, content] of image) {
       if (content === 'folder') continue;
-      contents.get(parentOf(path))?.set(nameOf(path), MemoryNode.durableFile(fs.#nextId(), content));
+      // A file that survives keeps its inode and its time; one that somebody put into the image is a new one.
+      const known = IDENTITIES.get(content);
+      const node = MemoryNode.durableFile(known?.id ?? fs.#nextId(), content);
+      node.mtimeMs = known?.mtimeMs ?? 0;
+      fs.#nodesMade = Math.max(fs.#nodesMade, node.id);
+      fs.#operationsMade = Math.max(fs.#operationsMade, node.mtimeMs);
+      contents.get(parentOf(path))?.set(nameOf(path), node);
     }
     for (const folder of [...folders].sort().reverse()) {
       const node = MemoryNode.durableFolder(fs.#nextId(), contents.get(folder) ?? new Map());
@@ -115,6 +124,18 @@ export class MemoryFileSystem implements FileSystem {
     }
     fs.#root = MemoryNode.durableFolder(1, contents.get('') ?? new Map());
     return fs;
+  }
+
+  /** Changes what a file holds as a failing disk does: its inode, its size and its times say nothing of it. */
+  rot(path: string, bytes: Uint8Array): void {
+    const node = this.#require(path);
+    if (bytes.length !== node.data.length) throw new RangeError('rot does not change how long a file is');
+    const { mtimeMs } = node;
+    const rotten = MemoryNode.durableFile(node.id, bytes);
+    rotten.mtimeMs = mtimeMs;
+    const parent = this.#require(parentOf(path));
+    parent.perform({ kind: 'link', name: nameOf(path), target: rotten, ...this.#operation(parent) });
+    parent.persist();
   }
 
   // ---- Power cuts and deaths.
@@ -142,7 +163,9 @@ export class MemoryFileSystem implements FileSystem {
     const image = new Map<string, Uint8Array | 'folder'>();
     const visit = (node: MemoryNode, path: string): void => {
       if (!node.isFolder) {
-        image.set(path, node.bytesAfter(survival));
+        const bytes = node.bytesAfter(survival);
+        IDENTITIES.set(bytes, { id: node.id, mtimeMs: node.mtimeMs });
+        image.set(path, bytes);
         return;
       }
       if (path !== '') image.set(path, 'folder');
@@ -156,6 +179,7 @@ export class MemoryFileSystem implements FileSystem {
   image(): DiskImage {
     const image = new Map<string, Uint8Array | 'folder'>();
     const visit = (node: MemoryNode, path: string): void => {
+      if (!node.isFolder) IDENTITIES.set(node.data, { id: node.id, mtimeMs: node.mtimeMs });
       if (path !== '') image.set(path, node.isFolder ? 'folder' : node.data);
       for (const [name, child] of node.entries) visit(child, `${path}/${name}`);
     };
@@ -403,6 +427,7 @@ export class MemoryFileSystem implements FileSystem {
 
   /** Counts a call and asks what happens instead. Returns the fault where the call is to do something else than fail. */
   #enter(name: FsCallName, path: string, details: Partial<FsCall> = {}): FsFault | undefined {
+    if (MemoryFileSystem.#isWatched) return undefined;
     if (this.killed) throw new ProcessKilled();
     const fault = this.intercept?.({ index: this.calls++, name, path, ...details });
     if (fault === undefined) return undefined;
@@ -412,6 +437,22 @@ export class MemoryFileSystem implements FileSystem {
     }
     if (fault.kind !== 'error') return fault;
     throw systemError(fault.code, name, path);
+  }
+
+  static #isWatched: boolean = false;
+
+  /**
+   * Runs `work` as somebody who looks on: its calls are not counted, meet no fault, and work in a process that was killed, too. For oracles that
+   * want to know what a program holds, some of which lies in files.
+   */
+  static lookOn<R>(work: () => R): R {
+    const before = MemoryFileSystem.#isWatched;
+    MemoryFileSystem.#isWatched = true;
+    try {
+      return work();
+    } finally {
+      MemoryFileSystem.#isWatched = before;
+    }
   }
 
   #tell(name: FsCallName, path: string, details: Partial<FsCall> = {}): void {

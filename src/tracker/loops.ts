@@ -173,7 +173,7 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
       index: this.#index,
       inFlight: this.#inFlight,
       cursor: (pick) => table.cursor(pick),
-      find: (key) => table.find(key),
+      current: (entry) => table.current(entry),
       claim: (entry) => this.claim(entry),
       refund: (entries) => this.refund(entries),
       blockedUntil: (group) => this.#blocked.get(group) ?? Number.NEGATIVE_INFINITY,

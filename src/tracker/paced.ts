@@ -21,7 +21,8 @@ export interface PacedHost<V, K extends Key> {
   readonly index: TaskIndex<V, K>;
   /** Places in the order; what is added later is found later. */
   cursor(pick: (slot: number) => number): { next(): Entry<V, K> | undefined };
-  find(key: K): Entry<V, K> | undefined;
+  /** The entry as it is now; undefined where it is no longer there. */
+  current(entry: Entry<V, K>): Entry<V, K> | undefined;
   claim(entry: Entry<V, K>): void;
   /** What any paced loop of the tracker has in flight, so that two of them never hand out one task at a time. */
   readonly inFlight: Set<Entry<V, K>>;
@@ -109,7 +110,11 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     this.#hasEnded = true;
     this.#host.index.unwatch(this);
     this.#options.signal?.removeEventListener('abort', this.wake);
-    for (const entry of this.#inFlight.keys()) this.#host.inFlight.delete(entry);
+    for (const entry of this.#inFlight.keys()) {
+      this.#host.inFlight.delete(entry);
+      entry.pins--;
+    }
+    this.#inFlight.clear();
     this.wake();
   }
 
@@ -152,6 +157,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     const nowMs = this.#now();
     this.#inFlight.delete(entry);
     this.#host.inFlight.delete(entry);
+    entry.pins--;
     group.inFlight--;
     group.notBeforeMs = Math.max(group.notBeforeMs, nowMs + this.#delayMs(group));
     this.#queue(group, nowMs);
@@ -176,7 +182,9 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     for (const { failure, hasOpened, untilMs, durationMs, tasks } of this.#pauses.splice(0)) {
       const refunded = this.#host.refund(tasks);
       for (const task of tasks) {
-        const comesAnyway = this.#options.retryDelayMs !== undefined || retryAtOf(task.peek()) !== undefined;
+        const now = this.#host.current(task);
+        if (now === undefined) continue;
+        const comesAnyway = this.#options.retryDelayMs !== undefined || retryAtOf(now.peek()) !== undefined;
         if (!comesAnyway) this.#again.add(untilMs, task);
       }
       if (hasOpened) this.#host.paused({ class: failure, durationMs, refunded });
@@ -237,6 +245,8 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     this.#host.claim(entry);
     this.#inFlight.set(entry, group);
     this.#host.inFlight.add(entry);
+    // The loop knows it by this object until it ends.
+    entry.pins++;
     group.inFlight++;
     group.notBeforeMs = Math.max(group.notBeforeMs, nowMs + this.#delayMs(group));
     this.#breaker?.handedOut(entry);
@@ -244,8 +254,8 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
 
   /** The task as it is now, where it is still to do and not in flight; after `revert()` the entry of a key can be another one. */
   #current(entry: Entry<V, K>): Entry<V, K> | undefined {
-    const found = entry.slot >= 0 ? entry : this.#host.find(entry.key);
-    if (found === undefined || found.number !== entry.number || this.#host.inFlight.has(found)) return undefined;
+    const found = this.#host.current(entry);
+    if (found === undefined || this.#host.inFlight.has(found)) return undefined;
     return isTodo(found.state, this.#host.index.maxTries, this.#options.allowAborted === true) ? found : undefined;
   }
 

@@ -270,7 +270,10 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
 
   /** Gives tries back that failed for a reason which is not the task's; those that got it back already are passed by. Returns how many. */
   protected refund(entries: readonly Entry<Task<T>, K>[]): number {
-    const mine = entries.filter(({ slot, state }) => slot >= 0 && (state & FAILED) !== 0 && (state & DONE) === 0);
+    const mine = entries
+      .map((entry) => this.#engine.table.current(entry))
+      .filter((entry) => entry !== undefined)
+      .filter(({ state }) => (state & FAILED) !== 0 && (state & DONE) === 0);
     let count = 0;
     for (const entry of mine) {
       const error = (entry.peek() as Partial<TaskRecord>)._error;

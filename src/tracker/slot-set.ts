@@ -50,6 +50,21 @@ export class SlotSet {
     this.#levels = [new Uint32Array(1)];
   }
 
+  /** Makes the members those whose bits are set: 32 slots a word. */
+  assign(words: Uint32Array): void {
+    this.size = 0;
+    for (const word of words) this.size += countBits(word);
+    this.#levels = [words.length === 0 ? new Uint32Array(1) : words];
+    for (let below = this.#levels[0] as Uint32Array; below.length > 1; ) {
+      const level = new Uint32Array(Math.ceil(below.length / WORD));
+      for (let index = 0; index < below.length; index++) {
+        if (below[index] !== 0) level[index >>> BITS] = (level[index >>> BITS] as number) | (1 << (index & (WORD - 1)));
+      }
+      this.#levels.push(level);
+      below = level;
+    }
+  }
+
   /** The first member at or after a slot, or -1. */
   next(from: number): number {
     let level = 0;
@@ -98,4 +113,11 @@ export class SlotSet {
 
 function lowestBit(word: number): number {
   return 31 - Math.clz32(word & -word);
+}
+
+/** How many bits of a word are set (Warren, Hacker's Delight, section 5-1). */
+function countBits(word: number): number {
+  const pairs = word - ((word >>> 1) & 0x55555555);
+  const fours = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
+  return Math.imul((fours + (fours >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }

@@ -128,7 +128,7 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
   /** Adds a task unless it is there. Returns whether it was added. */
   addIfAbsent(key: K, data?: T): boolean {
     this.#engine.requireWritable();
-    if (this.#engine.table.find(key) !== undefined) return false;
+    if (this.#engine.table.has(key)) return false;
     this.set(key, (data ?? {}) as Task<T>);
     return true;
   }

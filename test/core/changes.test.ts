@@ -1,11 +1,20 @@
 // A set of changes is the difference between a table now and then: compared with one that is worked out from two pictures.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ChangeSet, type Numbered } from '../../src/core/changes.ts';
+import { ChangeSet, type Cleared, type Numbered } from '../../src/core/changes.ts';
 import { keyIdentity } from '../../src/core/key.ts';
 
 interface Item extends Numbered<string> {
   readonly key: string;
+}
+
+/** What a table that held these was, when it was cleared. */
+function cleared(items: readonly Item[]): Cleared<string> {
+  const before = (number: number): Item[] => items.filter((item) => item.number < number);
+  return {
+    countBefore: (number) => before(number).length,
+    keysBefore: (number) => before(number).map(({ identity, key }) => [identity, key] as const),
+  };
 }
 
 describe('a set of changes', () => {
@@ -41,7 +50,7 @@ describe('a set of changes', () => {
           } else if (op === 'clear') {
             const all = [...now.values()];
             now.clear();
-            changes.tableCleared([null, ...all]);
+            changes.tableCleared(cleared(all));
             written.clear();
           } else changes = changes.copy();
           const wanted = new Set<string>(written);
@@ -73,7 +82,7 @@ describe('a set of changes', () => {
     const one = new ChangeSet<Item, string>(1);
     const other = new ChangeSet<Item, string>(1);
     const item: Item = { key: 'a', identity: 'a', number: 0 };
-    other.tableCleared([item]);
+    other.tableCleared(cleared([item]));
     one.entryChanged({ key: 'b', identity: 'b', number: 1 });
     one.assign(other);
     expect([[...one.keys()], one.size, one.isEmpty]).toEqual([['a'], 1, false]);

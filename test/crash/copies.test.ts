@@ -183,7 +183,8 @@ const works: Readonly<Record<string, Work>> = {
   'a restore in the place of a folder of tastypy': restoreWork((system) => {
     const { fs } = system;
     const lines = readFolder(system, OLD).entries.map(
-      ({ key, source, position }) => `${JSON.stringify(key)}\t${source.textAt(position)}\n`,
+      ({ key, source, position, length, check }) =>
+        `${JSON.stringify(key)}\t${source.textAt(position, length, check)}\n`,
     );
     for (const name of fs.readdir(OLD)) fs.unlink(`${OLD}/${name}`);
     fs.put(`${OLD}/0.json`, Buffer.from(lines.slice(0, 6).join('')));

@@ -25,6 +25,7 @@ const TIMEOUT = { timeout: 3_600_000 };
 const levels: readonly Durability[] = ['exit', 'process', 'power'];
 
 interface Counts {
+  indexed: number;
   states: number;
   recoveries: number;
   secondCrashes: number;
@@ -50,7 +51,7 @@ async function explore(
 }
 
 /** All of them. */
-const total: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0 };
+const total: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0, indexed: 0 };
 
 /** Walks at random with each seed, and prints what was looked at. */
 async function walks(
@@ -59,7 +60,7 @@ async function walks(
   setup: Omit<Setup, 'seed' | 'effort'>,
   seeds: number = SEEDS,
 ): Promise<void> {
-  const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0 };
+  const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0, indexed: 0 };
   const make = (seed: number) => new Explorer({ ...setup, seed, effort: EFFORT });
   await explore(counts, make, (explorer) => walk(explorer, mix, STEPS), seeds);
   console.log(`${what}: seeds ${FIRST} to ${FIRST + seeds - 1}: ${JSON.stringify(counts)}`);
@@ -106,7 +107,7 @@ describe('D1, D3, D9: crash states of random walks', () => {
 describe('D1, D9: crash states of scripts', () => {
   for (const level of levels) {
     it(`at level ${level} are all right`, TIMEOUT, async () => {
-      const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0 };
+      const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0, indexed: 0 };
       const make = (seed: number) => new Explorer({ seed, level, effort: EFFORT });
       for (const script of Object.values(scripts)) await explore(counts, make, script, SCRIPT_SEEDS);
       console.log(`scripts, ${level}: seeds ${FIRST} to ${FIRST + SCRIPT_SEEDS - 1}: ${JSON.stringify(counts)}`);

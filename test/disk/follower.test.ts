@@ -29,13 +29,17 @@ function newWorld(): World {
 }
 
 function followed(follower: Follower): [Key, string, number][] {
-  return [...follower.entries()].map(({ key, shard, source, position }) => [key, source.textAt(position), shard]);
+  return [...follower.entries()].map(({ key, shard, source, position, length, check }) => [
+    key,
+    source.textAt(position, length, check),
+    shard,
+  ]);
 }
 
 function fresh(system: System, path: string): [Key, string, number][] {
-  return readFolder(system, path).entries.map(({ key, shard, source, position }) => [
+  return readFolder(system, path).entries.map(({ key, shard, source, position, length, check }) => [
     key,
-    source.textAt(position),
+    source.textAt(position, length, check),
     shard,
   ]);
 }

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { shardLines } from '../../src/core/line.ts';
 import { Table } from '../../src/core/table.ts';
 import {
   describeText,
@@ -10,13 +11,15 @@ import {
   packShard,
   parseShard,
   readShardText,
-  ShardText,
 } from '../../src/disk/shards.ts';
 import { diskWith, owner, PATH, thrown } from './support.ts';
 
 function parse(text: string, tastypy: boolean = false): [unknown, unknown][] {
   const lines = parseShard(PATH, '4.json', 4, Buffer.from(text), tastypy);
-  return [...lines].map(({ key, source, position }) => [key, JSON.parse(source.textAt(position))]);
+  return [...lines].map(({ key, source, position, length, check }) => [
+    key,
+    JSON.parse(source.textAt(position, length, check)),
+  ]);
 }
 
 describe('the text of a shard', () => {
@@ -25,7 +28,7 @@ describe('the text of a shard', () => {
     table.set('b', { ü: [1, null] });
     table.set(['a', 1], '\t\n');
     table.set(7, 0.5);
-    const { text, lines } = encodeShard(table.shardEntries(0));
+    const { text, lines } = encodeShard(shardLines(table.rows, 0));
     expect(text.toString()).toBe('"b"\t{"ü":[1,null]}\n["a",1]\t"\\t\\n"\n7\t0.5\n');
     expect(lines).toBe(3);
     expect(parse(text.toString())).toEqual([
@@ -46,14 +49,14 @@ describe('the text of a shard', () => {
     const table = new Table<string, never>(owner, 1000);
     const values = ['x'.repeat(70_000), '€'.repeat(30_000), '', 'y'.repeat(200_000)];
     for (const [index, value] of values.entries()) table.set(index, value);
-    const { text } = encodeShard(table.shardEntries(0));
+    const { text } = encodeShard(shardLines(table.rows, 0));
     expect(parse(text.toString()).map(([, value]) => value)).toEqual(values);
   });
 
   it('is refused where it is too large for one buffer', () => {
     const table = new Table<string, never>(owner, 1000);
     table.set('a', 'x'.repeat(70_000));
-    expect(thrown(() => encodeShard(table.shardEntries(0), 1 << 16)).code).toBe('ERR_POD_UNSUPPORTED');
+    expect(thrown(() => encodeShard(shardLines(table.rows, 0), 1 << 16)).code).toBe('ERR_POD_UNSUPPORTED');
   });
 
   it('counts a last line without its end', () => {
@@ -74,8 +77,14 @@ describe('the text of a shard', () => {
   });
 
   it('is read where it is ASCII and where it is not', () => {
-    expect(new ShardText(Buffer.from('ab\ncd')).textAt(3)).toBe('cd');
-    expect(new ShardText(Buffer.from('äb\ncd')).textAt(0)).toBe('äb');
+    expect(parse('"ab"\t"cd"\n"e"\t1\n')).toEqual([
+      ['ab', 'cd'],
+      ['e', 1],
+    ]);
+    expect(parse('"äb"\t"cd"\n"e"\t"ö"\n')).toEqual([
+      ['äb', 'cd'],
+      ['e', 'ö'],
+    ]);
   });
 });
 

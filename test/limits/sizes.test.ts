@@ -4,6 +4,7 @@ import { freemem } from 'node:os';
 import { join } from 'node:path';
 import { crc32, gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
+import { allLines } from '../../src/core/line.ts';
 import { findByte } from '../../src/disk/files.ts';
 import { acceptEdits, verifyFolder } from '../../src/disk/repair.ts';
 import { encodeShard } from '../../src/disk/shards.ts';
@@ -203,8 +204,8 @@ describe('bytes beyond 2 GiB', () => {
     const pod = open<string>(newPath());
     for (let n = 0; n < 100; n++) pod.set(`key ${n}`, 'x'.repeat(2000));
     const { table } = engineOf(pod);
-    expect(encodeShard(table.entries(), 250_000).lines).toBe(100);
-    const error = thrownBy(() => encodeShard(table.entries(), 150_000));
+    expect(encodeShard(allLines(table.rows), 250_000).lines).toBe(100);
+    const error = thrownBy(() => encodeShard(allLines(table.rows), 150_000));
     expect(error.code).toBe('ERR_POD_UNSUPPORTED');
     expect(error.message).toContain('fileSize');
   });

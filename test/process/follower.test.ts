@@ -29,8 +29,8 @@ it.each([false, true])(
         looks++;
         if (follower.look().anew) anew++;
         let sum = 0;
-        for (const { key, source, position } of follower.entries()) {
-          const { amount } = JSON.parse(source.textAt(position)) as { amount: number };
+        for (const { key, source, position, length, check } of follower.entries()) {
+          const { amount } = JSON.parse(source.textAt(position, length, check)) as { amount: number };
           if (key === 'version') versions.add(amount);
           else sum += amount;
         }
@@ -40,10 +40,13 @@ it.each([false, true])(
       writer.process.kill('SIGSTOP');
       await sleep(5);
       follower.look();
-      const seen = [...follower.entries()].map(({ key, source, position }) => [key, source.textAt(position)]);
-      const fresh = readFolder(nodeSystem, folder).entries.map(({ key, source, position }) => [
+      const seen = [...follower.entries()].map(({ key, source, position, length, check }) => [
         key,
-        source.textAt(position),
+        source.textAt(position, length, check),
+      ]);
+      const fresh = readFolder(nodeSystem, folder).entries.map(({ key, source, position, length, check }) => [
+        key,
+        source.textAt(position, length, check),
       ]);
       expect(seen, `seed ${seed}`).toEqual(fresh);
       expect(follower.lastProcess().pid ?? writer.pid).toBe(writer.pid);

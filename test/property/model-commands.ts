@@ -411,6 +411,6 @@ function iterate(model: Model, pod: Pod, list: readonly Step[], of: 'keys' | 'en
 /** A pod whose files are left alone by everybody else says nothing of damage. */
 export function expectTidy(path: string): void {
   const names = fs.readdirSync(path);
-  const odd = names.filter((name) => !/^(pod\.json|lock|wal-\d{6}\.jsonl|\d+\.json(\.gz)?)$/.test(name));
+  const odd = names.filter((name) => !/^(pod\.json|index\.bin|lock|wal-\d{6}\.jsonl|\d+\.json(\.gz)?)$/.test(name));
   expect(odd).toEqual([]);
 }

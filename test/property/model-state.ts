@@ -32,6 +32,7 @@ export interface Settings {
   readonly durability: Durability;
   readonly syncAt: number;
   readonly syncEvery: number;
+  readonly cacheSize: number;
 }
 
 /** What a transaction that fails goes back to. */

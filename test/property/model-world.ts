@@ -37,7 +37,7 @@ export class World {
   /** Says whether a fold is due, which is otherwise a matter of megabytes. */
   readonly foldIsDue: (isDue: boolean) => void;
 
-  constructor(foldIsDue: (isDue: boolean) => void) {
+  constructor(foldIsDue: (isDue: boolean) => void, indexed: boolean = false) {
     this.foldIsDue = foldIsDue;
     foldIsDue(false);
     this.system = {
@@ -60,6 +60,7 @@ export class World {
         },
       },
       sleep: () => {},
+      indexEntries: indexed ? 0 : undefined,
     };
   }
 

@@ -27,6 +27,8 @@ const settingsArb: fc.Arbitrary<Settings> = fc.record({
   durability: fc.constantFrom('exit' as const, 'process' as const, 'process' as const, 'power' as const),
   syncAt: fc.constantFrom(1, 3, 1_000_000, 1_000_000),
   syncEvery: fc.constantFrom(0, 1000),
+  // Nothing stays, or a few entries, or all.
+  cacheSize: fc.constantFrom(0, 2000, 1 << 28),
 });
 
 const layoutArb = fc.record({ gzipped: fc.boolean(), fileSize: fc.constantFrom(1, 2, 3, 5, 1000) });
@@ -38,11 +40,12 @@ describe('a pod is an ordered map that comes back', () => {
         settingsArb,
         layoutArb,
         fc.boolean(),
+        fc.boolean(),
         fc.commands(commandArbs, { maxCommands, size: 'max' }),
-        async (settings, layout, folds, commands) => {
+        async (settings, layout, folds, indexed, commands) => {
           const world = new World((isDue) => {
             fold.isDue = isDue;
-          });
+          }, indexed);
           world.foldIsDue(folds);
           try {
             await run(world, settings, layout, commands);

@@ -340,6 +340,8 @@ class World {
       fileSize: 3,
       syncAt: 1e9,
       syncEvery: 0,
+      // Only a few tasks stay in memory.
+      cacheSize: 1500,
     });
     this.#opened.push(tracker);
     return tracker;

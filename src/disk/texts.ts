@@ -1,0 +1,280 @@
+/**
+ * The lines of a folder that is open for writing, read from its files when they are asked for.
+ *
+ * Files that fit into the cache are read whole; of the others one line is read at a time, or a stretch of them where lines are asked for in
+ * order. Every line is checked against the crc that was taken when it was written or first read, so what the disk changes while
+ * the folder is open is noticed (reliability C21), whichever way it came.
+ */
+import { Buffer } from 'node:buffer';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import type { TextSource } from '../core/entry.ts';
+import { PodError } from '../core/errors.ts';
+import { closeQuietly, disk, readRange } from './files.ts';
+import type { FileSystem } from './fs.ts';
+import { segmentName, shardName, stagedName } from './names.ts';
+import { decode, keyTextIn, readShardText, valueTextIn } from './shards.ts';
+
+/** Lines that are asked for in order are read so many bytes at a time. */
+const STRETCH_BYTES = 1 << 18;
+/** Files that are kept open. */
+const OPEN_FILES_MAX = 64;
+/** A gzipped shard may unpack to this much. */
+const TEXT_BYTES_MAX = 0xffff_ffff;
+
+/** What the texts ask of the folder they belong to. */
+export interface TextsOwner {
+  readonly gzip: boolean;
+  readonly generation: number;
+  /** Bytes of all shards' texts. */
+  readonly shardBytes: number;
+}
+
+/** Where lines lie in one file. */
+interface LineFile extends TextSource {
+  readonly name: string;
+  readonly shard: number | undefined;
+}
+
+export class Texts {
+  /** Set as soon as there is a folder; until then texts are at hand, or their files are small in number. */
+  owner: TextsOwner = { gzip: false, generation: -1, shardBytes: 0 };
+  readonly #fs: FileSystem;
+  readonly #path: string;
+  readonly #bytesMax: number;
+  readonly #shards: Map<number, ShardLines> = new Map();
+  readonly #segments: Map<number, SegmentLines> = new Map();
+  /** Whole texts of shards; the ones used lately last. */
+  readonly #whole: Map<number, Buffer> = new Map();
+  #wholeBytes: number = 0;
+  #fits: boolean | undefined;
+  readonly #files: Map<string, number> = new Map();
+  #stretch: { readonly name: string; readonly start: number; readonly bytes: Buffer } | undefined;
+  /** The line that was read last: its key is looked at first, then its value. */
+  #last: { readonly name: string; readonly start: number; readonly line: Buffer } | undefined;
+
+  constructor(fs: FileSystem, path: string, bytesMax: number) {
+    this.#fs = fs;
+    this.#path = path;
+    this.#bytesMax = bytesMax;
+  }
+
+  /** The lines of a shard as it lies on the disk now. */
+  shard(shard: number, tastypy: boolean): ShardLines {
+    let lines = this.#shards.get(shard);
+    if (lines === undefined) {
+      lines = new ShardLines(this, shard);
+      this.#shards.set(shard, lines);
+    }
+    lines.tastypy = tastypy;
+    return lines;
+  }
+
+  /** The lines of a segment of the log. */
+  segment(segment: number): SegmentLines {
+    let lines = this.#segments.get(segment);
+    if (lines === undefined) {
+      lines = new SegmentLines(this, segment);
+      this.#segments.set(segment, lines);
+    }
+    return lines;
+  }
+
+  /** Takes a shard's text that was read or written anyway. */
+  offer(shard: number, text: Buffer): void {
+    if (text.length > this.#bytesMax) return;
+    this.#dropWhole(shard);
+    this.#whole.set(shard, text);
+    this.#wholeBytes += text.length;
+    for (const other of this.#whole.keys()) {
+      if (this.#wholeBytes <= this.#bytesMax) return;
+      this.#dropWhole(other);
+    }
+  }
+
+  /** A shard's file is another one now, or the log was cut: nothing of it that was read counts any more. */
+  forget(shard?: number): void {
+    this.#last = undefined;
+    this.#stretch = undefined;
+    this.#fits = undefined;
+    if (shard === undefined) {
+      this.close();
+      this.#whole.clear();
+      this.#wholeBytes = 0;
+      return;
+    }
+    this.#dropWhole(shard);
+    this.#closeFile(shardName(shard, false));
+  }
+
+  /** Closes the files that are open. */
+  close(): void {
+    for (const name of [...this.#files.keys()]) this.#closeFile(name);
+  }
+
+  /**
+   * The bytes of one line.
+   *
+   * @throws {PodError} `ERR_POD_DISK`; `ERR_POD_CORRUPT` where they are not what they were
+   */
+  line(file: LineFile, position: number, length: number, check: number): Buffer {
+    const last = this.#last;
+    if (last !== undefined && last.start === position && last.name === file.name && last.line.length === length) {
+      return last.line;
+    }
+    const line = this.#read(file, position, length);
+    if (line.length !== length || crc32(line) !== check) throw this.#changed(file, position);
+    this.#last = { name: file.name, start: position, line };
+    return line;
+  }
+
+  #read(file: LineFile, position: number, length: number): Buffer {
+    const { shard } = file;
+    if (shard !== undefined) {
+      const whole = this.#wholeText(shard);
+      if (whole !== undefined) return whole.subarray(position, position + length);
+    }
+    const { name } = file;
+    const stretch = this.#stretch;
+    if (stretch?.name === name && position >= stretch.start) {
+      const from = position - stretch.start;
+      if (from + length <= stretch.bytes.length) return stretch.bytes.subarray(from, from + length);
+    }
+    const last = this.#last;
+    const follows = last?.name === name && position > last.start && position - last.start < STRETCH_BYTES / 4;
+    return disk(this.#path, `read ${name}`, () => {
+      const fd = this.#open(file);
+      if (!follows) return readRange(this.#fs, fd, position, length);
+      const bytes = readRange(this.#fs, fd, position, Math.max(STRETCH_BYTES, length));
+      this.#stretch = { name, start: position, bytes };
+      return bytes.subarray(0, length);
+    });
+  }
+
+  /** A shard's whole text, where it is at hand or should be. */
+  #wholeText(shard: number): Buffer | undefined {
+    const known = this.#whole.get(shard);
+    if (known !== undefined) {
+      if (this.#wholeBytes > this.#bytesMax / 2) {
+        this.#whole.delete(shard);
+        this.#whole.set(shard, known);
+      }
+      return known;
+    }
+    const { gzip } = this.owner;
+    if (!gzip && !this.#allFits()) return undefined;
+    const text = readShardText(this.#fs, this.#path, this.#nameOf(shard), gzip, TEXT_BYTES_MAX);
+    if (text === undefined || text === 'damaged') throw this.#changed(this.shard(shard, false), 0);
+    this.offer(shard, text);
+    return text;
+  }
+
+  /** Whether the texts of all shards fit into the cache; asked once for each time a shard is written. */
+  #allFits(): boolean {
+    this.#fits ??= this.owner.shardBytes <= this.#bytesMax;
+    return this.#fits;
+  }
+
+  /** After a compaction a shard can lie under the name it was staged with. */
+  #nameOf(shard: number): string {
+    const { gzip, generation } = this.owner;
+    const staged = stagedName(shard, gzip, generation);
+    const isStaged = disk(this.#path, `look at ${staged}`, () => this.#fs.stat(join(this.#path, staged)) !== undefined);
+    return isStaged ? staged : shardName(shard, gzip);
+  }
+
+  #open(file: LineFile): number {
+    const known = this.#files.get(file.name);
+    if (known !== undefined) return known;
+    const name = file.shard === undefined ? file.name : this.#nameOf(file.shard);
+    const fd = this.#fs.open(join(this.#path, name), 'r');
+    this.#files.set(file.name, fd);
+    for (const other of this.#files.keys()) {
+      if (this.#files.size <= OPEN_FILES_MAX) break;
+      this.#closeFile(other);
+    }
+    return fd;
+  }
+
+  #closeFile(name: string): void {
+    const fd = this.#files.get(name);
+    if (fd === undefined) return;
+    this.#files.delete(name);
+    closeQuietly(this.#fs, fd);
+  }
+
+  #dropWhole(shard: number): void {
+    const text = this.#whole.get(shard);
+    if (text === undefined) return;
+    this.#wholeBytes -= text.length;
+    this.#whole.delete(shard);
+  }
+
+  #changed({ name, shard }: LineFile, position: number): PodError {
+    const file = shard === undefined ? name : shardName(shard, this.owner.gzip);
+    return new PodError(
+      'ERR_POD_CORRUPT',
+      `${join(this.#path, file)}: the line at byte ${position} is not what it was when the pod was opened or last written. Nothing was changed. ` +
+        `If the file was edited on purpose, close the program and run: everpod accept ${this.#path}; otherwise restore it from a backup, or ` +
+        `run: everpod repair ${this.#path}`,
+      { path: this.#path, file },
+    );
+  }
+}
+
+/** The lines of one shard. */
+export class ShardLines implements LineFile {
+  readonly name: string;
+  readonly shard: number;
+  /** Keys are written as tastypy did. */
+  tastypy: boolean = false;
+  readonly #texts: Texts;
+
+  constructor(texts: Texts, shard: number) {
+    this.#texts = texts;
+    this.shard = shard;
+    this.name = shardName(shard, false);
+  }
+
+  keyTextAt(position: number, length: number, check: number): string {
+    return keyTextIn(this.#texts.line(this, position, length, check), this.tastypy);
+  }
+
+  textAt(position: number, length: number, check: number): string {
+    return valueTextIn(this.#texts.line(this, position, length, check));
+  }
+}
+
+const VALUE = Buffer.from(',"v":');
+
+/** The JSON text of the key in what a log's `set` record says of it: `KEY,"v":VALUE`. */
+export function loggedKeyText(line: Buffer): string {
+  return decode(line, 0, line.indexOf(VALUE));
+}
+
+/** The JSON text of the value in the same. */
+export function loggedValueText(line: Buffer): string {
+  return decode(line, line.indexOf(VALUE) + VALUE.length, line.length);
+}
+
+/** The lines of one segment of the log. */
+export class SegmentLines implements LineFile {
+  readonly name: string;
+  readonly segment: number;
+  readonly shard: undefined;
+  readonly #texts: Texts;
+
+  constructor(texts: Texts, segment: number) {
+    this.#texts = texts;
+    this.segment = segment;
+    this.name = segmentName(segment);
+  }
+
+  keyTextAt(position: number, length: number, check: number): string {
+    return loggedKeyText(this.#texts.line(this, position, length, check));
+  }
+
+  textAt(position: number, length: number, check: number): string {
+    return loggedValueText(this.#texts.line(this, position, length, check));
+  }
+}
