@@ -25,6 +25,7 @@ export type { ErrorClass } from './tracker/error-classes.ts';
 export type { Eta } from './tracker/eta.ts';
 export type { TrackerEvents } from './tracker/events.ts';
 export type {
+  AddOptions,
   FailOptions,
   GateOptions,
   GroupName,
@@ -33,6 +34,7 @@ export type {
   RetryOptions,
   TrackerOptions,
 } from './tracker/options.ts';
+export type { Output, OutputOptions } from './tracker/output.ts';
 export type { ProgressOptions, ProgressStream } from './tracker/progress.ts';
 export type { ResumeReport } from './tracker/resume.ts';
 export type { TrackerStats } from './tracker/stats.ts';

@@ -340,6 +340,11 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
     return this.#undo !== undefined;
   }
 
+  /** Adds a step to what undoes the transaction that is under way, if one is: for what changes along with the table. */
+  onUndo(step: () => void): void {
+    this.#undo?.push(step);
+  }
+
   /** Runs `change` so that either all of it happened or, if it throws, nothing. Transactions nest. */
   transaction<R>(change: () => R): R {
     const outer = this.#undo;

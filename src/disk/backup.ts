@@ -266,5 +266,6 @@ function isOfBackup(fs: FileSystem, path: string, name: string, manifest: Manife
     return manifest === undefined || (manifest.gzip === file.gzip && manifest.shards.has(file.shard));
   }
   if (file.kind === 'segment') return file.segment === COPY_SEGMENT;
-  return file.kind === 'staged' || file.kind === 'temporary';
+  if (file.kind === 'other') return manifest?.outputs?.has(name) === true;
+  return true;
 }

@@ -16,12 +16,14 @@ import { saveIndex } from './index-writer.ts';
 import { LogWriter } from './log-writer.ts';
 import { type FolderMeta, type Manifest, removeQuietly, replaceManifest, type ShardContent } from './manifest.ts';
 import { MANIFEST_NAME, shardName } from './names.ts';
+import { type OutputSource, stageOutputs, takeOutputName, unstageOutputs } from './output-copies.ts';
 import { fullShards, type ShardLines, stageShards, takeName, unstage } from './stage.ts';
 
 /** What a copy says of itself as a whole. */
 export interface CopyFacts extends Layout {
   readonly id: string;
   readonly meta: FolderMeta;
+  readonly outputs?: readonly OutputSource[];
 }
 
 /** The generation of a copy. It is not 0, so that without its manifest a copy is not taken for a folder that was never finished. */
@@ -103,8 +105,9 @@ export function copyTable<V, K extends Key>(
   table: Table<V, K>,
   layout: Layout,
   meta: FolderMeta,
+  outputs: readonly OutputSource[] = [],
 ): void {
-  writeCopy(fs, path, fullShards(allLines(table.rows), layout.fileSize), { id: newPodId(), ...layout, meta });
+  writeCopy(fs, path, fullShards(allLines(table.rows), layout.fileSize), { id: newPodId(), ...layout, meta, outputs });
 }
 
 /**
@@ -116,13 +119,14 @@ export function writeCopy(
   fs: FileSystem,
   path: string,
   lines: Iterable<ShardLines>,
-  { id, fileSize, gzip, meta }: CopyFacts,
+  { id, fileSize, gzip, meta, outputs = [] }: CopyFacts,
   onStaged?: (entries: number) => void,
 ): void {
   const generation = COPY_GENERATION;
   const shards = stageShards(fs, path, lines, { gzip, generation, seq: 0 }, onStaged);
   let log: LogWriter | undefined;
   try {
+    const staged = stageOutputs(fs, path, outputs, generation);
     log = LogWriter.create(fs, path, { wal: COPY_SEGMENT, id, gen: generation, base: 0, prev: '00000000' });
     log.fsync();
     const manifest: Manifest = {
@@ -135,6 +139,7 @@ export function writeCopy(
       segments: [[COPY_SEGMENT, 0]],
       dropped: new Map(),
       shards,
+      outputs: staged,
     };
     replaceManifest(fs, path, manifest);
   } catch (error) {
@@ -142,12 +147,19 @@ export function writeCopy(
     removeQuietly(fs, join(path, MANIFEST_NAME));
     fsyncQuietly(fs, path);
     unstage(fs, path, shards.keys(), gzip, generation);
+    unstageOutputs(
+      fs,
+      path,
+      outputs.map(({ name }) => name),
+      generation,
+    );
     if (log !== undefined) removeQuietly(fs, join(path, log.name));
     throw error;
   } finally {
     log?.retire();
   }
   for (const shard of shards.keys()) takeName(fs, path, shard, gzip, generation);
+  for (const { name } of outputs) takeOutputName(fs, path, name, generation);
 }
 
 function fsyncQuietly(fs: FileSystem, path: string): void {

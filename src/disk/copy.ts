@@ -53,7 +53,14 @@ export function copyFolder(
   const layout = { gzip: gzip ?? source.gzip, fileSize: fileSize ?? source.fileSize };
   const shards = fullShards(linesOf(source.entries), layout.fileSize);
   return intoVacantFolder(system, target, () => {
-    writeChecked(system, target, shards, { id: newPodId(), meta: source.meta, ...layout }, source, onProgress);
+    writeChecked(
+      system,
+      target,
+      shards,
+      { id: newPodId(), meta: source.meta, outputs: source.outputs(), ...layout },
+      source,
+      onProgress,
+    );
     return source.entries.length;
   });
 }
@@ -66,8 +73,15 @@ export function writeSame(
   id: string,
   onProgress: OnCopyProgress,
 ): void {
-  const { fileSize, gzip, meta } = source;
-  writeChecked(system, target, shardsOf(source.entries), { id, fileSize, gzip, meta }, source, onProgress);
+  const { fileSize, gzip, meta, outputs } = source;
+  writeChecked(
+    system,
+    target,
+    shardsOf(source.entries),
+    { id, fileSize, gzip, meta, outputs: outputs() },
+    source,
+    onProgress,
+  );
 }
 
 function writeChecked(
@@ -179,7 +193,7 @@ export function isVacant(fs: FileSystem, path: string, names: readonly string[])
 function isUnfinished(fs: FileSystem, path: string, name: string): boolean {
   const file = classify(name);
   if (file.kind === 'temporary') return true;
-  if (file.kind === 'staged') return file.generation === COPY_GENERATION;
+  if (file.kind === 'staged' || file.kind === 'stagedOutput') return file.generation === COPY_GENERATION;
   return file.kind === 'segment' && file.segment === COPY_SEGMENT && isEmptySegment(fs, path);
 }
 

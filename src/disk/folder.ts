@@ -17,6 +17,7 @@ import type { ClosingKind } from './log-format.ts';
 import { type LoggedLine, type LogPosition, LogWriter } from './log-writer.ts';
 import { type FolderMeta, type Manifest, replaceManifest, type SegmentRef, type ShardContent } from './manifest.ts';
 import { LOCK_NAME, MANIFEST_NAME, segmentName, shardName } from './names.ts';
+import { EMPTY_OUTPUT, type FoundOutput, Outputs } from './outputs.ts';
 import type { System } from './system.ts';
 import type { Texts, TextsOwner } from './texts.ts';
 
@@ -36,6 +37,8 @@ export interface OpenedFolder {
   readonly stats?: ReadonlyMap<number, FileStat> | undefined;
   /** There is a saved index that fits. */
   readonly isIndexed?: boolean;
+  /** The files of outputs, if there are any. */
+  readonly outputs?: readonly FoundOutput[];
 }
 
 /** A record that was added to a batch, and for a `set` the entry and where its line lies. */
@@ -51,6 +54,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
   readonly system: System;
   readonly table: Table<V, K>;
   readonly texts: Texts;
+  readonly outputs: Outputs;
   manifest: Manifest;
   log: LogWriter;
   /** What each shard file holds now, which a fold may have made newer than what the manifest lists. */
@@ -88,6 +92,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
     this.texts = opened.texts;
     this.texts.owner = this;
     this.#lock = lock;
+    this.outputs = new Outputs(system.fs, path, opened.outputs ?? [], opened.log.end.s, (step) => table.onUndo(step));
     this.indexDue = opened.isIndexed !== true;
     for (const [shard, { lines }] of this.contents) {
       const stat = opened.stats?.get(shard);
@@ -130,14 +135,14 @@ export class Folder<V, K extends Key> implements TextsOwner {
   append(kind: ClosingKind = 'commit', ending?: string): void {
     this.#requireWorking();
     const { pending } = this.table;
-    if (pending.isEmpty && ending === undefined) return;
+    if (pending.isEmpty && !this.outputs.hasPending && ending === undefined) return;
     if (this.log.broken) {
       this.rescue();
       if (ending === undefined) return;
     }
     const noted: Noted<V, K>[] = [];
     const written = this.#batch(kind, (log) => {
-      let count = this.#addChanges(log, this.table.pending, noted);
+      let count = this.#addChanges(log, this.table.pending, noted) + this.outputs.addPending(log);
       if (ending !== undefined) {
         log.add(`"o":"end","how":${JSON.stringify(ending)}`);
         count++;
@@ -148,6 +153,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
     this.ending = ending;
     this.#noteAll(noted, this.log.segment);
     this.table.appended();
+    this.outputs.appended();
   }
 
   /** Takes the last word of a process back that lives on after all, or that was another one's. */
@@ -288,12 +294,14 @@ export class Folder<V, K extends Key> implements TextsOwner {
       }
     }
     this.#reachPoint(this.log.end);
+    this.outputs.requireWritten();
   }
 
   #reachPoint(position: LogPosition): void {
     this.durable = Math.max(this.durable, position.s);
     this.point = position;
     this.table.synced();
+    this.outputs.synced(position.s);
   }
 
   /** As `sync`, with the wait for the disk beside the program. Changes made meanwhile belong to the next sync point. */
@@ -312,14 +320,17 @@ export class Folder<V, K extends Key> implements TextsOwner {
     } finally {
       this.#flushUnderWay = undefined;
     }
+    this.outputs.requireWritten();
   }
 
   async #finishFlush(log: LogWriter, position: LogPosition, cuts: number): Promise<void> {
     this.table.flushBegan();
+    this.outputs.flushBegan();
     try {
       await log.fdatasyncBeside();
     } catch (error) {
       this.table.flushFailed();
+      this.outputs.flushFailed();
       this.#requireWorking();
       // Left behind or cut meanwhile: what it was about is durable elsewhere, or was taken back.
       if (log !== this.log || cuts !== this.#cuts) return;
@@ -332,6 +343,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
     this.durable = Math.max(this.durable, position.s);
     this.point = position;
     this.table.flushed();
+    this.outputs.flushed(position.s);
   }
 
   // ---- Going back.
@@ -356,6 +368,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
         else records.last = Math.min(records.last, this.point.s);
       }
     }
+    this.outputs.revert();
     this.table.restore(loaded);
     if (!cut) return;
     try {
@@ -444,7 +457,11 @@ export class Folder<V, K extends Key> implements TextsOwner {
   writeManifest(changes: Partial<Manifest>): void {
     this.#requireWorking();
     this.#requireLocked();
-    const manifest: Manifest = { ...this.manifest, ...changes, epoch: this.manifest.epoch + 1 };
+    // Lines of outputs leave the log with the segments that hold them.
+    const isShorter = (changes.segments?.[0]?.[0] ?? 0) > (this.manifest.segments[0]?.[0] ?? 0);
+    const outputs =
+      isShorter && this.manifest.outputs !== undefined ? this.outputs.checkpoint() : this.manifest.outputs;
+    const manifest: Manifest = { ...this.manifest, outputs, ...changes, epoch: this.manifest.epoch + 1 };
     try {
       replaceManifest(this.fs, this.path, manifest);
     } catch (error) {
@@ -452,6 +469,21 @@ export class Folder<V, K extends Key> implements TextsOwner {
       throw error;
     }
     this.manifest = manifest;
+    this.outputs.listed(manifest.outputs ?? new Map());
+  }
+
+  /** Makes a file for an output, unless there is one. Its name is in the manifest before anything is written to it. */
+  declareOutput(name: string): void {
+    if (this.manifest.outputs?.has(name) === true) return;
+    this.requireOurs();
+    const undo = this.outputs.create(name);
+    try {
+      this.writeManifest({ outputs: new Map([...(this.manifest.outputs ?? []), [name, EMPTY_OUTPUT]]) });
+    } catch (error) {
+      // Where the manifest may be there, what it names stays.
+      if (this.failure === undefined) undo();
+      throw error;
+    }
   }
 
   #isManifestOnDisk(manifest: Manifest): boolean {
@@ -486,7 +518,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
     try {
       next = this.#createSegment(log.segment + 1, point, this.manifest.generation);
       const noted: Noted<V, K>[] = [];
-      const count = this.#addChanges(next, this.table.dirty, noted);
+      const count = this.#addChanges(next, this.table.dirty, noted) + this.outputs.addUnsynced(next);
       if (count > 0) next.close('sync', count, point.s);
       next.fsync();
       this.writeManifest({ segments: [...this.manifest.segments, [next.segment, point.s]] });
@@ -502,6 +534,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
     // The numbers go back: what was durable beyond the sync point is counted anew.
     this.durable = next.end.s;
     this.table.appended();
+    this.outputs.appended();
     this.#reachPoint(next.end);
   }
 
@@ -565,6 +598,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
     this.#cuts++;
     this.texts.close();
     this.log.retire();
+    this.outputs.release();
     this.#lock.release(closed && this.failure === undefined ? 'closed' : 'open');
   }
 }

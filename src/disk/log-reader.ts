@@ -23,6 +23,7 @@ import {
 } from './log-format.ts';
 import type { LogPosition } from './log-writer.ts';
 import { segmentName } from './names.ts';
+import { type OutputRecord, parseOutput } from './output-log.ts';
 
 /** A record of an accepted batch. */
 export type LogRecord =
@@ -72,6 +73,7 @@ export interface SegmentScan {
   readonly end: LogPosition;
   readonly records: readonly LogRecord[];
   readonly intents: readonly IntentLine[];
+  readonly outputs: readonly OutputRecord[];
   /** The highest `y` of the accepted lines: everything up to it was known to be durable. */
   readonly vouched: number;
   /** Where the first batch that goes beyond `vouched` begins. */
@@ -204,10 +206,12 @@ export function salvageSegment(
   fs: FileSystem,
   folder: string,
   segment: number,
-): { records: SalvagedRecord[]; lostLines: number } {
+): { records: SalvagedRecord[]; outputs: OutputRecord[]; lostLines: number } {
   const bytes = readFile(fs, folder, segmentName(segment)) ?? Buffer.alloc(0);
   const records: SalvagedRecord[] = [];
   let batch: SalvagedRecord[] = [];
+  const outputs: OutputRecord[] = [];
+  let batchOutputs: OutputRecord[] = [];
   let count = 0;
   let lostLines = 0;
   let previous = 0;
@@ -217,18 +221,26 @@ export function salvageSegment(
     const claimed = claimedCrc(bytes, start, end);
     const valid = newline >= 0 && claimed >= 0 && crc32(bytes.subarray(start + JSON_OFFSET, end), previous) === claimed;
     const data = valid ? parseData(bytes, start + JSON_OFFSET, end) : undefined;
+    const output = valid && data === undefined ? parseOutput(bytes, start + JSON_OFFSET, end) : undefined;
     const control =
-      valid && data === undefined ? parseControl(bytes.toString('utf8', start + JSON_OFFSET, end)) : undefined;
+      valid && data === undefined && output === undefined
+        ? parseControl(bytes.toString('utf8', start + JSON_OFFSET, end))
+        : undefined;
     if (data !== undefined) {
       const { s, operation, shard, keyStart, keyEnd, valueStart } = data;
       const value = operation === 'set' ? bytes.toString('utf8', valueStart, end - 1) : '';
       batch.push({ s, operation, shard, key: bytes.toString('utf8', keyStart, keyEnd), value });
       count++;
+    } else if (output !== undefined) {
+      batchOutputs.push(output);
+      count++;
     } else if (control !== undefined && 'y' in control) {
       // A batch that lost a line is not whole, but each of its lines is what was written: better kept than lost.
       if (control.c !== count) lostLines += Math.max(0, control.c - count);
       records.push(...batch);
+      outputs.push(...batchOutputs);
       batch = [];
+      batchOutputs = [];
       count = 0;
     } else if (control !== undefined) {
       if (control.o === 'clear') batch.push({ s: control.s, operation: 'clear' });
@@ -239,7 +251,7 @@ export function salvageSegment(
     previous = claimed < 0 ? previous : claimed;
     start = end + 1;
   }
-  return { records, lostLines };
+  return { records, outputs, lostLines };
 }
 
 class Scan {
@@ -254,8 +266,10 @@ class Scan {
   #at: number = 0;
   readonly #records: LogRecord[] = [];
   readonly #intents: IntentLine[] = [];
+  readonly #outputs: OutputRecord[] = [];
   readonly #batch: LogRecord[] = [];
   readonly #batchIntents: IntentLine[] = [];
+  readonly #batchOutputs: OutputRecord[] = [];
   #batchEnding: string | undefined;
   #batchCount: number = 0;
   #ending: string | undefined;
@@ -340,6 +354,13 @@ class Scan {
       this.#batchCount++;
       return undefined;
     }
+    const output = parseOutput(this.#chunk, this.#at + JSON_OFFSET, lineEnd);
+    if (output !== undefined) {
+      if (output.s !== s) return 'bad';
+      this.#batchOutputs.push(output);
+      this.#batchCount++;
+      return undefined;
+    }
     const line = parseControl(this.#json(lineEnd));
     if (line === undefined || line.s !== s) return 'bad';
     switch (line.o) {
@@ -362,12 +383,14 @@ class Scan {
   #acceptBatch(kind: ClosingKind, durable: number): number {
     for (const record of this.#batch) this.#records.push(record);
     for (const intent of this.#batchIntents) this.#intents.push(intent);
+    for (const output of this.#batchOutputs) this.#outputs.push(output);
     if (kind !== 'mark') {
       this.#ending = this.#batchEnding;
       this.#batches++;
     }
     this.#batch.length = 0;
     this.#batchIntents.length = 0;
+    this.#batchOutputs.length = 0;
     this.#batchEnding = undefined;
     this.#batchCount = 0;
     return durable;
@@ -413,6 +436,7 @@ class Scan {
       end,
       records: this.#records,
       intents: this.#intents,
+      outputs: this.#outputs,
       vouched: this.#vouched,
       unvouchedOffset: this.#unvouched[0]?.offset ?? end.offset,
       ending: this.#ending,

@@ -14,10 +14,10 @@ import { z } from 'zod';
 import { PodError } from '../core/errors.ts';
 import { crcText, disk, removeQuietly } from './files.ts';
 import type { FileSystem } from './fs.ts';
-import { MANIFEST_NAME, temporaryName } from './names.ts';
+import { isOutputName, MANIFEST_NAME, temporaryName } from './names.ts';
 
-/** The format this version reads and writes. */
-const FORMAT = 1;
+/** The newest format this version reads. What has no outputs is written in the first one, which every version reads. */
+const FORMAT = 2;
 
 /** No record and no epoch gets this far; a number beyond could not be counted up from. */
 export const COUNT_MAX: number = 2 ** 52;
@@ -35,6 +35,17 @@ export interface ShardContent {
   readonly seq: number;
   /** Keys are written as tastypy did, with every backslash doubled. */
   readonly tastypy: boolean;
+}
+
+/** What the manifest says about a file of outputs: its beginning, to which the log holds what came since. */
+export interface OutputContent {
+  readonly bytes: number;
+  /** Of these bytes. */
+  readonly crc: string;
+  /** Of the last of them, at most 65,536. */
+  readonly tail: string;
+  /** The highest record that they contain. */
+  readonly seq: number;
 }
 
 /** One log segment: its number and the number of the record before its first. */
@@ -61,6 +72,8 @@ export interface Manifest {
   /** Checksums of the shards that the last compaction gave up. */
   readonly dropped: ReadonlyMap<number, string>;
   readonly shards: ReadonlyMap<number, ShardContent>;
+  /** The files of outputs, by name. */
+  readonly outputs?: ReadonlyMap<string, OutputContent> | undefined;
 }
 
 const count = z.number().int().min(0).max(COUNT_MAX);
@@ -73,7 +86,7 @@ const shardTuple = z.union([
   z.tuple([count, count, crc, count, count, z.literal('t')]),
 ]);
 const schema = z.strictObject({
-  format: z.literal(FORMAT),
+  format: z.literal([1, FORMAT]),
   id: z.string().regex(/^[0-9a-f]{8}$/),
   epoch: count,
   gen: z.number().int().min(0).max(NAMED_MAX),
@@ -82,6 +95,7 @@ const schema = z.strictObject({
   meta: z.strictObject({ tracker: z.boolean().optional(), maxTries: count.optional() }).optional(),
   wal: z.array(z.tuple([z.number().int().min(1).max(NAMED_MAX), count])).min(1),
   drop: z.record(shardNumber, crc),
+  out: z.record(z.string().refine(isOutputName), z.tuple([count, crc, crc, count])).optional(),
   shards: z.record(shardNumber, shardTuple),
 });
 
@@ -147,14 +161,26 @@ export function parseManifest(folder: string, bytes: Buffer): Manifest {
     segments: pod.wal,
     dropped: new Map(Object.entries(pod.drop).map(([shard, checksum]) => [Number(shard), checksum])),
     shards,
+    ...(pod.out !== undefined && { outputs: new Map(Object.entries(pod.out).map(toOutput)) }),
   };
+}
+
+function toOutput([name, [bytes, crcOfAll, tail, seq]]: [string, [number, string, string, number]]): [
+  string,
+  OutputContent,
+] {
+  return [name, { bytes, crc: crcOfAll, tail, seq }];
 }
 
 /** The bytes of a manifest: one shard a line, so that people and `diff` can read it. */
 function encodeManifest(manifest: Manifest): Buffer {
   const { id, epoch, generation, fileSize, gzip, meta, segments, dropped, shards } = manifest;
+  const outputs = [...(manifest.outputs ?? [])].map(([name, { bytes, crc: all, tail, seq }]) => [
+    name,
+    [bytes, all, tail, seq],
+  ]);
   const head = {
-    format: FORMAT,
+    format: outputs.length > 0 ? FORMAT : 1,
     id,
     epoch,
     gen: generation,
@@ -163,6 +189,7 @@ function encodeManifest(manifest: Manifest): Buffer {
     ...(Object.keys(meta).length > 0 && { meta }),
     wal: segments,
     drop: Object.fromEntries(dropped),
+    ...(outputs.length > 0 && { out: Object.fromEntries(outputs) }),
   };
   const lines = [...shards]
     .sort(([a], [b]) => a - b)

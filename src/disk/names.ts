@@ -26,6 +26,20 @@ export function segmentName(segment: number): string {
   return `wal-${String(segment).padStart(6, '0')}.jsonl`;
 }
 
+/** An output that a copy of this generation wrote and that has not taken its name yet. */
+export function stagedOutputName(name: string, generation: number): string {
+  return `.output.${name}.g${generation}`;
+}
+
+/** Whether a file of outputs may have this name: a plain one that means the same on every system, and none of ours. */
+export function isOutputName(name: unknown): name is string {
+  return typeof name === 'string' && OUTPUT.test(name) && !OURS.test(name) && classify(name).kind === 'other';
+}
+
+const OUTPUT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+/** Also where the system does not tell capitals from small letters. */
+const OURS = /^(pod\.json|lock.*|quarantine|backup\.json|index\..*|wal-.*|\d+\.json(\.gz)?)$/i;
+
 /** A fresh name to write under before a rename: 16 random hexadecimal digits, so that nobody can plant it. */
 export function temporaryName(name: string): string {
   return `.${name}.${randomBytes(8).toString('hex')}.tmp`;
@@ -40,6 +54,7 @@ export function isRandomName(path: string): boolean {
 export type FileKind =
   | { readonly kind: 'shard'; readonly shard: number; readonly gzip: boolean }
   | { readonly kind: 'staged'; readonly shard: number; readonly gzip: boolean; readonly generation: number }
+  | { readonly kind: 'stagedOutput'; readonly output: string; readonly generation: number }
   | { readonly kind: 'segment'; readonly segment: number }
   | { readonly kind: 'temporary' }
   /** The saved index: a copy of what the rest says, which may go. */
@@ -54,6 +69,8 @@ export function classify(name: string): FileKind {
   if (staged !== null) {
     return { kind: 'staged', shard: Number(staged[1]), gzip: staged[2] !== undefined, generation: Number(staged[3]) };
   }
+  const output = /^\.output\.(.{1,100})\.g(\d{1,9})$/.exec(name);
+  if (output !== null) return { kind: 'stagedOutput', output: output[1] as string, generation: Number(output[2]) };
   const segment = /^wal-(\d{6,9})\.jsonl$/.exec(name);
   if (segment !== null && segmentName(Number(segment[1])) === name)
     return { kind: 'segment', segment: Number(segment[1]) };

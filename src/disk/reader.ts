@@ -10,6 +10,7 @@ import type { FileStat } from './fs.ts';
 import { isUnchangedAt } from './log-reader.ts';
 import { type FolderMeta, type Manifest, parseManifest } from './manifest.ts';
 import { classify, MANIFEST_NAME, segmentName } from './names.ts';
+import { type OutputSource, outputSources } from './output-copies.ts';
 import { readBareFolder, refuseLostManifest } from './recovery.ts';
 import type { System } from './system.ts';
 
@@ -22,6 +23,8 @@ export interface ReadFolder {
   readonly gzip: boolean;
   readonly meta: FolderMeta;
   readonly replayed: number;
+  /** What its outputs are, for a copy: only that needs their files. */
+  readonly outputs: () => OutputSource[];
   readonly durationMs: number;
 }
 
@@ -119,7 +122,9 @@ function tryRead({ fs }: System, path: string): Omit<ReadFolder, 'durationMs'> |
   const state = readBesideWriter(fs, path, manifest);
   if (state === undefined) return undefined;
   const { id, fileSize, gzip, meta } = manifest;
-  return { entries: [...state.entries()], id, fileSize, gzip, meta, replayed: state.replayed };
+  const lines = state.segments.flatMap(({ scan }) => scan.outputs);
+  const outputs = (): OutputSource[] => outputSources(fs, path, manifest, lines);
+  return { entries: [...state.entries()], id, fileSize, gzip, meta, replayed: state.replayed, outputs };
 }
 
 /**
@@ -146,7 +151,15 @@ export function readBare(fs: System['fs'], path: string): Omit<ReadFolder, 'dura
     });
   }
   const { gzip, shards, entries } = readBareFolder(fs, path);
-  return { entries, id: undefined, fileSize: Math.max(1, shards.get(0)?.lines ?? 1), gzip, meta: {}, replayed: 0 };
+  return {
+    entries,
+    id: undefined,
+    fileSize: Math.max(1, shards.get(0)?.lines ?? 1),
+    gzip,
+    meta: {},
+    replayed: 0,
+    outputs: () => [],
+  };
 }
 
 /** What must not have changed for damage to be believed. */

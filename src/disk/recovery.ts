@@ -37,6 +37,8 @@ import {
   shardName,
   stagedName,
 } from './names.ts';
+import { findOutputs, settleOutputs } from './output-recovery.ts';
+import type { FoundOutput } from './outputs.ts';
 import { describeText, firstBadLine, parseShard, readShardText } from './shards.ts';
 import type { System } from './system.ts';
 import { Texts } from './texts.ts';
@@ -376,12 +378,15 @@ function recover(
   const state = readFolderState(fs, path, manifest, { judge: true, texts, saved });
   const last = state.segments[state.segments.length - 1] as ListedSegment;
   const logStat = fs.stat(join(path, segmentName(last.segment)));
+  const lines = state.segments.flatMap(({ scan }) => scan.outputs);
+  const expected = findOutputs(fs, path, manifest, lines);
   // Before anything is renamed or removed: the manifest we just read may not be durable yet.
   disk(path, 'fsync the folder', () => fs.fsyncFolder(path));
   const quarantined: string[] = [];
   const droppedBytes = last.scan.tail.kind === 'clean' ? 0 : last.scan.tail.size - last.scan.end.offset;
   const fd = disk(path, 'open the log', () => fs.open(join(path, segmentName(last.segment)), 'r+'));
   let current = manifest;
+  let outputs: FoundOutput[] = [];
   try {
     if (droppedBytes > 0) {
       const tail = disk(path, 'read the log', () => readRange(fs, fd, last.scan.end.offset, droppedBytes));
@@ -395,6 +400,7 @@ function recover(
       current = { ...manifest, segments, epoch: manifest.epoch + 1 };
       replaceManifest(fs, path, current);
     }
+    outputs = settleOutputs(fs, path, expected, (name, bytes) => quarantined.push(quarantine(fs, path, name, bytes)));
     tidy(fs, path, current, state, quarantined);
   } catch (error) {
     closeQuietly(fs, fd);
@@ -414,6 +420,7 @@ function recover(
       ending: last.scan.ending,
       stats: state.stats,
       isIndexed: state.rows !== undefined,
+      outputs,
     },
     rows: state.rows,
     entries: state.entries(),
@@ -472,6 +479,7 @@ function tidy(fs: FileSystem, path: string, manifest: Manifest, state: FolderSta
     switch (file.kind) {
       case 'temporary':
       case 'staged':
+      case 'stagedOutput':
         removeFile(fs, path, name);
         break;
       case 'segment':

@@ -20,6 +20,9 @@ import { readHeader, type SalvagedRecord, salvageSegment } from './log-reader.ts
 import { LogWriter } from './log-writer.ts';
 import { type Manifest, parseManifest, replaceManifest, type ShardContent } from './manifest.ts';
 import { classify, type FileKind, MANIFEST_NAME, shardName, stagedName } from './names.ts';
+import type { OutputRecord } from './output-log.ts';
+import { checkOutputs } from './output-recovery.ts';
+import { acceptOutputs, salvageOutputs } from './output-repair.ts';
 import { hasManifest, readFolder, requireFolder, untilSteady } from './reader.ts';
 import { quarantine, refuseLostManifest } from './recovery.ts';
 import { describeText, firstBadLine, lineError, matches, packShard, readShardText } from './shards.ts';
@@ -58,7 +61,11 @@ function verifyEntries(fs: FileSystem, path: string): number {
   const texts = new Texts(fs, path, VERIFY_CACHE_BYTES);
   try {
     texts.owner = { gzip: manifest.gzip, generation: manifest.generation, shardBytes: Number.POSITIVE_INFINITY };
-    return checkEntries(path, readFolderState(fs, path, manifest, { judge: true, texts }).entries());
+    const state = readFolderState(fs, path, manifest, { judge: true, texts });
+    const entries = checkEntries(path, state.entries());
+    const lines = state.segments.flatMap(({ scan }) => scan.outputs);
+    checkOutputs(fs, path, manifest, lines);
+    return entries;
   } finally {
     texts.close();
   }
@@ -131,10 +138,11 @@ export function acceptEdits(system: System, path: string): string[] {
       }
       accepted.push(file);
     }
-    const next: Manifest = { ...manifest, shards, dropped, epoch: manifest.epoch + 1 };
+    const edited: Manifest = { ...manifest, shards, dropped, epoch: manifest.epoch + 1 };
     // Read all of it as it would be, so that a key in two shards, or damage elsewhere, is found before anything is changed.
     const seen = new Set<KeyIdentity>();
-    for (const { key } of readFolderState(fs, path, next, { judge: true }).entries()) {
+    const state = readFolderState(fs, path, edited, { judge: true });
+    for (const { key } of state.entries()) {
       if (seen.has(keyIdentity(key))) {
         throw new PodError('ERR_POD_CORRUPT', `${path}: the key ${keyText(key)} is there twice. Nothing was changed.`, {
           path,
@@ -143,7 +151,15 @@ export function acceptEdits(system: System, path: string): string[] {
       }
       seen.add(keyIdentity(key));
     }
-    if (accepted.length === 0) return [];
+    const outputs = acceptOutputs(
+      fs,
+      path,
+      manifest,
+      state.segments.flatMap(({ scan }) => scan.outputs),
+    );
+    if (accepted.length + outputs.accepted.length === 0) return [];
+    const next: Manifest = { ...edited, outputs: outputs.contents };
+    outputs.keep((name, bytes) => quarantine(fs, path, name, bytes));
     for (const file of accepted) {
       disk(path, `fsync ${file}`, () => {
         const fd = fs.open(join(path, file), 'r');
@@ -155,7 +171,7 @@ export function acceptEdits(system: System, path: string): string[] {
       });
     }
     replaceManifest(fs, path, next);
-    return accepted;
+    return [...accepted, ...outputs.accepted];
   } finally {
     lock.release('undone');
   }
@@ -221,6 +237,7 @@ class Salvage {
   readonly #gzip: boolean;
   /** Lines, by key, with the shard they were in: the order of a pod is that of its shards and their lines. */
   readonly #lines: Map<KeyIdentity, { key: Key; shard: number; value: string }> = new Map();
+  readonly #outputs: OutputRecord[] = [];
   #lostLines: number = 0;
 
   constructor(fs: FileSystem, path: string, files: readonly NamedFile[]) {
@@ -375,7 +392,8 @@ class Salvage {
     segments.forEach(({ segment }, index) => {
       // After a failed fsync the next segment goes on before the end of this one, and what stands beyond counts no more.
       const until = segments[index + 1]?.base ?? Number.POSITIVE_INFINITY;
-      const { records, lostLines } = salvageSegment(this.#fs, this.#path, segment);
+      const { records, outputs, lostLines } = salvageSegment(this.#fs, this.#path, segment);
+      for (const output of outputs) if (output.s <= until) this.#outputs.push(output);
       this.#lostLines += lostLines;
       for (const record of records) if (record.s <= until) this.#applyRecord(record, seqs);
     });
@@ -422,6 +440,9 @@ class Salvage {
     const quarantined = replaced.map(({ name }) =>
       quarantine(fs, path, name, readFile(fs, path, name) ?? new Uint8Array()),
     );
+    const outputs = salvageOutputs(fs, path, this.#manifest, this.#outputs, (name, bytes) => {
+      quarantined.push(quarantine(fs, path, name, bytes));
+    });
     const generation = this.#nextGeneration();
     const fileSize = this.#manifest?.fileSize ?? 1000;
     const shards = this.#stageShards(generation, fileSize);
@@ -440,6 +461,7 @@ class Salvage {
       segments: [[segment, 0]],
       dropped: new Map(),
       shards,
+      outputs,
     });
     for (const { name, kind } of replaced) if (kind !== 'other') removeFile(fs, path, name);
     for (const shard of shards.keys()) {

@@ -28,6 +28,7 @@ import { readHeader } from './log-reader.ts';
 import { LogWriter } from './log-writer.ts';
 import { type Manifest, NAMED_MAX, parseManifest, replaceManifest, type ShardContent } from './manifest.ts';
 import { classify, type FileKind, MANIFEST_NAME } from './names.ts';
+import { copyFile, stageOutputs, takeOutputName, unstageOutputs } from './output-copies.ts';
 import type { ReadFolder } from './reader.ts';
 import { refuseLostManifest } from './recovery.ts';
 import { readShardText } from './shards.ts';
@@ -121,11 +122,13 @@ function filesOf(fs: FileSystem, place: string): NamedFile[] {
 }
 
 function isPodFile({ name, kind }: NamedFile): boolean {
-  return name === MANIFEST_NAME || kind === 'shard' || kind === 'segment' || kind === 'staged';
+  return (
+    name === MANIFEST_NAME || kind === 'shard' || kind === 'segment' || kind === 'staged' || kind === 'stagedOutput'
+  );
 }
 
 function lookAtOld(fs: FileSystem, place: string): OldPod {
-  const files = filesOf(fs, place).filter((file) => isPodFile(file) || file.kind === 'temporary');
+  const files: NamedFile[] = filesOf(fs, place).filter((file) => isPodFile(file) || file.kind === 'temporary');
   const bytes = readFile(fs, place, MANIFEST_NAME);
   let manifest: Manifest | undefined;
   try {
@@ -134,6 +137,11 @@ function lookAtOld(fs: FileSystem, place: string): OldPod {
     // A damaged pod is the one that is restored most. One of a newer version is not known well enough to be replaced.
     if (!(error instanceof PodError) || error.code !== 'ERR_POD_CORRUPT') throw error;
   }
+  // A damaged manifest does not say which files are outputs; they stay where they are then.
+  const outputs = [...(manifest?.outputs?.keys() ?? [])].filter(
+    (name) => disk(place, `look at ${name}`, () => fs.stat(join(place, name)))?.isFile === true,
+  );
+  for (const name of outputs) files.push({ name, ...classify(name) });
   return { files, bytes, manifest, isBare: bytes === undefined && !hasLostManifest(fs, place, files) };
 }
 
@@ -163,6 +171,11 @@ function keepBeside({ fs, clock }: System, place: string, files: readonly NamedF
     disk(parent, `create ${unfinished}`, () => fs.mkdir(unfinished));
     for (const file of files) {
       if (file.kind === 'temporary') continue;
+      if (file.kind === 'other' && file.name !== MANIFEST_NAME) {
+        written.push(file.name);
+        copyFile(fs, join(place, file.name), unfinished, file.name);
+        continue;
+      }
       const bytes = readFile(fs, place, file.name);
       if (bytes === undefined) continue;
       written.push(file.name);
@@ -199,6 +212,7 @@ function putInPlace(
   onProgress: OnCopyProgress,
 ): void {
   const { id, gzip, fileSize, meta } = source;
+  const outputs = source.outputs();
   if (old.isBare) {
     // Nobody's in a folder without a manifest, and it would stand in the way.
     for (const { name, kind } of old.files) if (kind !== 'shard') removeFile(fs, place, name);
@@ -212,6 +226,7 @@ function putInPlace(
   let log: LogWriter | undefined;
   try {
     const dropped = droppedBy(fs, place, old.files, shards, gzip);
+    const staged = stageOutputs(fs, place, outputs, generation);
     log = LogWriter.create(fs, place, { wal: segment, id, gen: generation, base: 0, prev: '00000000' });
     log.fsync();
     replaceManifest(fs, place, {
@@ -224,11 +239,18 @@ function putInPlace(
       segments: [[segment, 0]],
       dropped,
       shards,
+      outputs: staged,
     });
   } catch (error) {
     // Where the new manifest may be there, what it lists stays; where it is not, the next opening of the old pod removes it.
     if (isUnchanged(fs, place, old.bytes)) {
       unstage(fs, place, shards.keys(), gzip, generation);
+      unstageOutputs(
+        fs,
+        place,
+        outputs.map(({ name }) => name),
+        generation,
+      );
       if (log !== undefined) removeQuietly(fs, join(place, log.name));
     }
     throw error;
@@ -236,9 +258,13 @@ function putInPlace(
     log?.retire();
   }
   for (const shard of shards.keys()) takeName(fs, place, shard, gzip, generation);
+  for (const { name } of outputs) takeOutputName(fs, place, name, generation);
+  const newOutputs = new Set(outputs.map(({ name }) => name));
   for (const file of old.files) {
     const isReplaced =
-      file.name === MANIFEST_NAME || (file.kind === 'shard' && file.gzip === gzip && shards.has(file.shard));
+      newOutputs.has(file.name) ||
+      file.name === MANIFEST_NAME ||
+      (file.kind === 'shard' && file.gzip === gzip && shards.has(file.shard));
     if (!isReplaced) removeQuietly(fs, join(place, file.name));
   }
   disk(place, 'fsync the folder', () => fs.fsyncFolder(place));
@@ -253,7 +279,7 @@ function nextNumbers(fs: FileSystem, place: string, old: OldPod): { generation: 
   const generations = [old.manifest?.generation ?? 0];
   const segments = (old.manifest?.segments ?? []).map(([segment]) => segment);
   for (const file of old.files) {
-    if (file.kind === 'staged') generations.push(file.generation);
+    if (file.kind === 'staged' || file.kind === 'stagedOutput') generations.push(file.generation);
     if (file.kind !== 'segment') continue;
     segments.push(file.segment);
     generations.push(readHeader(fs, place, file.segment)?.gen ?? 0);

@@ -6,6 +6,7 @@
  * folding) and in a transaction (nothing is appended at all). An error of the disk in the background is kept and met by the next
  * change, before that change is made.
  */
+import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { addPlace, PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
@@ -15,6 +16,8 @@ import { atExit } from '../disk/exit.ts';
 import { Fold, isFoldDue } from '../disk/fold.ts';
 import type { Folder } from '../disk/folder.ts';
 import type { FolderMeta } from '../disk/manifest.ts';
+import type { OutputSource } from '../disk/output-copies.ts';
+import type { Outputs } from '../disk/outputs.ts';
 import { type ReadFolder, readFolder } from '../disk/reader.ts';
 import { bindFolder, type Recovered, type RecoveryReport, recoverFolder } from '../disk/recovery.ts';
 import type { System } from '../disk/system.ts';
@@ -136,6 +139,23 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   setMeta(meta: FolderMeta): void {
     this.requireWritable();
     this.#writable().setMeta(meta);
+  }
+
+  /** Makes a file for lines that belong to entries, unless there is one. */
+  declareOutput(name: string): void {
+    this.requireWritable();
+    this.#writable().declareOutput(name);
+  }
+
+  /** The lines themselves. */
+  get outputs(): Outputs {
+    return this.#writable().outputs;
+  }
+
+  /** What a copy of the pod as it is in memory takes over from the files of outputs. */
+  outputSources(): OutputSource[] {
+    if (this.#folder === undefined) return this.#read?.outputs() ?? [];
+    return this.#folder.outputs.contents().map((each) => ({ ...each, from: join(this.path, each.name) }));
   }
 
   /** Whether the files under the path are still those that are open. */
@@ -296,6 +316,7 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     if (this.#backgroundError === undefined || this.table.inTransaction) return;
     // The disk refused what was written in the background. Nobody was told yet: try once more, and tell before changing anything.
     this.#writable().append();
+    this.#writable().outputs.requireWritten();
     this.#backgroundError = undefined;
   }
 

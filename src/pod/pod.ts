@@ -389,7 +389,7 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
     const { fs, target, undo } = copyTarget(path, options);
     const { fileSize = layout.fileSize, gzipped: gzip = layout.gzip } = options;
     try {
-      copyTable(fs, target, table, { fileSize, gzip }, meta);
+      copyTable(fs, target, table, { fileSize, gzip }, meta, this.#engine.outputSources());
     } catch (error) {
       undo();
       throw error;

@@ -18,6 +18,7 @@ import { type PacedHost, PacedLoop, pacedIterator } from './paced.ts';
 import { RecordedPod } from './records.ts';
 import { FAILED, isPutOff, type Task } from './task.ts';
 import type { TaskIndex } from './task-index.ts';
+import { TodoCursor } from './todo-cursor.ts';
 
 /** A tracker that hands out what is left to do. */
 export abstract class LoopedPod<T extends object, K extends Key> extends RecordedPod<T, K> {
@@ -33,7 +34,7 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
     this.#index = index;
   }
 
-  // ---- Loops. All are live and in order: what the loop itself adds is visited. A task is visited once in a pass.
+  // ---- Loops. All are live and in order, higher priorities first: what the loop itself adds is visited. A task is visited once in a pass.
 
   /**
    * Keys of what is to do when they are reached.
@@ -127,7 +128,7 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
     this.#engine.requireOpen();
     checkLoopOptions(this.path, options);
     const { allowAborted = false, limit = Number.POSITIVE_INFINITY, signal } = options;
-    const cursor = this.#engine.table.cursor((slot) => this.#index.nextTodo(slot, allowAborted));
+    const cursor = new TodoCursor(this.#engine.table, this.#index, allowAborted);
     for (let count = 0; count < limit && signal?.aborted !== true; count++) {
       let entry = cursor.next();
       while (entry !== undefined && isPassedBy(entry)) entry = cursor.next();
@@ -172,7 +173,7 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
       clock,
       index: this.#index,
       inFlight: this.#inFlight,
-      cursor: (pick) => table.cursor(pick),
+      todo: (allowAborted) => new TodoCursor(table, this.#index, allowAborted),
       current: (entry) => table.current(entry),
       claim: (entry) => this.claim(entry),
       refund: (entries) => this.refund(entries),

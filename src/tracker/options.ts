@@ -3,9 +3,16 @@
  */
 import { z } from 'zod';
 import type { Key } from '../core/key.ts';
-import { checkWith, type Entries, type PodOptions, type StandardSchema, wholeNumber } from '../pod/options.ts';
+import {
+  checkWith,
+  type Entries,
+  optionsError,
+  type PodOptions,
+  type StandardSchema,
+  wholeNumber,
+} from '../pod/options.ts';
 import type { BreakerOptions } from './breaker.ts';
-import type { Blame, Task } from './task.ts';
+import { type Blame, isPriority, PRIORITY_MAX, type Task } from './task.ts';
 
 /** How a tracker is opened: as a pod, and with a limit of tries. */
 export interface TrackerOptions<T extends object, K extends Key>
@@ -19,8 +26,20 @@ export interface TrackerOptions<T extends object, K extends Key>
   maxDeaths?: number | undefined;
   /** Merged in with `update()` after loading. */
   init?: Entries<Partial<Task<T>>, K> | undefined;
-  /** Checks the user's part of each task, without `_tries`, `_done`, `_aborted` and `_error`. */
+  /** Checks the user's part of each task, without `_tries`, `_done`, `_aborted`, `_error` and `_priority`. */
   schema?: StandardSchema<T> | undefined;
+}
+
+/** How a task is added. */
+export interface AddOptions {
+  /** Loops hand out higher ones first: a whole number from -10 to 10. Default 0. */
+  priority?: number | undefined;
+}
+
+/** @throws {PodError} `ERR_POD_OPTIONS` */
+export function checkPriority(path: string, priority: unknown): void {
+  if (isPriority(priority)) return;
+  throw optionsError(path, 'priority', `must be a whole number from -${PRIORITY_MAX} to ${PRIORITY_MAX}`);
 }
 
 /** Which tasks count as to do. */

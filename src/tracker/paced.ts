@@ -12,15 +12,16 @@ import { Breaker, type Pause } from './breaker.ts';
 import { DueQueue } from './due-queue.ts';
 import { errorClassOf, errorOf } from './error-classes.ts';
 import type { GroupName, PacedOptions } from './options.ts';
-import { ABORTED, DONE, FAILED, isTodo, retryAtOf, UNFINISHED } from './task.ts';
+import { ReadyQueue } from './ready-queue.ts';
+import { ABORTED, DONE, FAILED, isTodo, priorityIn, retryAtOf, UNFINISHED } from './task.ts';
 import type { TaskIndex, TaskWatcher } from './task-index.ts';
 
 /** What the loop asks of its tracker. */
 export interface PacedHost<V, K extends Key> {
   readonly clock: Clock;
   readonly index: TaskIndex<V, K>;
-  /** Places in the order; what is added later is found later. */
-  cursor(pick: (slot: number) => number): { next(): Entry<V, K> | undefined };
+  /** A walk over what is to do; what is added later is found later. */
+  todo(allowAborted: boolean): { next(above: number): Entry<V, K> | undefined };
   /** The entry as it is now; undefined where it is no longer there. */
   current(entry: Entry<V, K>): Entry<V, K> | undefined;
   claim(entry: Entry<V, K>): void;
@@ -45,6 +46,8 @@ interface Group<E> {
   head: number;
   /** It is in the queue of groups that may start something, or that may later. */
   queued: boolean;
+  /** The priority at which it is in the queue of those that may. */
+  readyAt: number | undefined;
 }
 
 /** So many tasks are looked at before the rest of the program has its turn. */
@@ -56,12 +59,11 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
   readonly #host: PacedHost<V, K>;
   readonly #options: PacedOptions<K>;
   readonly #breaker: Breaker<Entry<V, K>> | undefined;
-  readonly #cursor: { next(): Entry<V, K> | undefined };
+  readonly #cursor: { next(above: number): Entry<V, K> | undefined };
   readonly #groups: Map<GroupName, Group<Entry<V, K>>> = new Map();
   readonly #inFlight: Map<Entry<V, K>, Group<Entry<V, K>>> = new Map();
   /** Groups that have something waiting and may start it. */
-  #ready: Group<Entry<V, K>>[] = [];
-  #readyHead: number = 0;
+  readonly #ready: ReadyQueue<Group<Entry<V, K>>> = new ReadyQueue();
   /** Groups that have something waiting and may start it later. */
   readonly #later: DueQueue<Group<Entry<V, K>>> = new DueQueue();
   /** Failed tasks that come again. */
@@ -77,7 +79,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     this.#options = options;
     this.#breaker = options.breaker === undefined ? undefined : new Breaker(options.breaker);
     const { allowAborted = false } = options;
-    this.#cursor = host.cursor((slot) => host.index.nextTodo(slot, allowAborted));
+    this.#cursor = host.todo(allowAborted);
     host.index.watch(this);
     options.signal?.addEventListener('abort', this.wake);
   }
@@ -102,7 +104,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
         return found;
       }
       if (mayStart && this.#isAtEnd()) return undefined;
-      await this.#untilSomethingHappens(mayStart);
+      await this.#untilSomethingHappens(mayStart, nowMs);
     }
   }
 
@@ -137,6 +139,15 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
   taskChanged(entry: Entry<V, K>): void {
     if ((entry.state & UNFINISHED) === 0) this.#ended(entry);
     this.wake();
+  }
+
+  /** A task that waits takes the place of its priority. */
+  taskMoved(entry: Entry<V, K>): void {
+    const group = this.#groups.get(this.#nameOf(entry));
+    const at = group?.waiting.indexOf(entry, group.head) ?? -1;
+    if (group === undefined || at < 0) return;
+    group.waiting.splice(at, 1);
+    this.#wait(group, entry, this.#now());
   }
 
   taskRemoved(entry: Entry<V, K>): void {
@@ -202,28 +213,31 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
       const current = this.#current(entry);
       if (current !== undefined) this.#wait(this.#groupOf(current), current, nowMs);
     }
-    return this.#pickWaiting(nowMs) ?? this.#pickNew(nowMs);
+    // What nobody has looked at yet goes before what waits only where its priority is higher.
+    const { highest } = this.#ready;
+    const urgent = highest === Number.NEGATIVE_INFINITY ? undefined : this.#pickNew(nowMs, highest);
+    return urgent ?? this.#pickWaiting(nowMs) ?? this.#pickNew(nowMs, Number.NEGATIVE_INFINITY);
   }
 
   #pickWaiting(nowMs: number): Entry<V, K> | undefined {
-    while (this.#readyHead < this.#ready.length) {
-      const group = this.#ready[this.#readyHead++] as Group<Entry<V, K>>;
-      if (this.#readyHead > SHIFT_MIN && this.#readyHead * 2 > this.#ready.length) {
-        this.#ready = this.#ready.slice(this.#readyHead);
-        this.#readyHead = 0;
-      }
+    for (;;) {
+      const { highest } = this.#ready;
+      const group = this.#ready.take();
+      if (group === undefined) return undefined;
+      // It was put in again with a higher priority, and may be gone by now.
+      if (group.readyAt !== highest) continue;
       group.queued = false;
+      group.readyAt = undefined;
       const entry = this.#mayStart(group, nowMs) ? this.#takeWaiting(group) : undefined;
       if (entry !== undefined) this.#start(group, entry, nowMs);
       this.#queue(group, nowMs);
       if (entry !== undefined) return entry;
     }
-    return undefined;
   }
 
-  #pickNew(nowMs: number): Entry<V, K> | 'more' | undefined {
+  #pickNew(nowMs: number, above: number): Entry<V, K> | 'more' | undefined {
     for (let looked = 0; looked < SCAN_MAX; looked++) {
-      const entry = this.#cursor.next();
+      const entry = this.#cursor.next(above);
       if (entry === undefined) return undefined;
       if (this.#host.inFlight.has(entry)) continue;
       const retryAtMs = (entry.state & FAILED) === 0 ? undefined : retryAtOf(entry.peek());
@@ -232,7 +246,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
         continue;
       }
       const group = this.#groupOf(entry);
-      if (group.head === group.waiting.length && this.#mayStart(group, nowMs)) {
+      if (priorityIn(entry.state) > this.#firstPriority(group) && this.#mayStart(group, nowMs)) {
         this.#start(group, entry, nowMs);
         return entry;
       }
@@ -260,14 +274,18 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
   }
 
   #groupOf(entry: Entry<V, K>): Group<Entry<V, K>> {
-    // Without groups every task belongs to one that may be as large as the loop.
-    const name = this.#options.group?.(entry.key) ?? '';
+    const name = this.#nameOf(entry);
     let group = this.#groups.get(name);
     if (group === undefined) {
-      group = { name, inFlight: 0, notBeforeMs: 0, waiting: [], head: 0, queued: false };
+      group = { name, inFlight: 0, notBeforeMs: 0, waiting: [], head: 0, queued: false, readyAt: undefined };
       this.#groups.set(name, group);
     }
     return group;
+  }
+
+  #nameOf({ key }: Entry<V, K>): GroupName {
+    // Without groups every task belongs to one that may be as large as the loop.
+    return this.#options.group?.(key) ?? '';
   }
 
   #mayStart(group: Group<Entry<V, K>>, nowMs: number): boolean {
@@ -289,8 +307,19 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
   }
 
   #wait(group: Group<Entry<V, K>>, entry: Entry<V, K>, nowMs: number): void {
-    group.waiting.push(entry);
+    const { waiting } = group;
+    const priority = priorityIn(entry.state);
+    let at = waiting.length;
+    if (at > group.head && priorityIn((waiting[at - 1] as Entry<V, K>).state) < priority) {
+      at = waiting.findIndex((other, index) => index >= group.head && priorityIn(other.state) < priority);
+    }
+    waiting.splice(at, 0, entry);
     this.#queue(group, nowMs);
+  }
+
+  /** Of what waits in a group; below every priority where nothing does. */
+  #firstPriority({ waiting, head }: Group<Entry<V, K>>): number {
+    return head === waiting.length ? Number.NEGATIVE_INFINITY : priorityIn((waiting[head] as Entry<V, K>).state);
   }
 
   #takeWaiting(group: Group<Entry<V, K>>): Entry<V, K> | undefined {
@@ -310,10 +339,14 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
 
   /** Puts a group that has something waiting where it will be found; one that is full is looked at again when a task of it ends. */
   #queue(group: Group<Entry<V, K>>, nowMs: number): void {
-    if (group.queued || group.head === group.waiting.length || group.inFlight >= this.#perGroup) return;
+    if (group.head === group.waiting.length || group.inFlight >= this.#perGroup) return;
+    const priority = this.#firstPriority(group);
+    if (group.queued && (group.readyAt === undefined || group.readyAt >= priority)) return;
     group.queued = true;
-    if (this.#mayStart(group, nowMs)) this.#ready.push(group);
-    else this.#later.add(this.#notBeforeMs(group), group);
+    if (this.#mayStart(group, nowMs)) {
+      group.readyAt = priority;
+      this.#ready.add(group, priority);
+    } else this.#later.add(this.#notBeforeMs(group), group);
   }
 
   // ---- Waiting for what comes.
@@ -322,9 +355,11 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     return this.#inFlight.size === 0 && this.#later.size === 0 && this.#again.size === 0;
   }
 
-  async #untilSomethingHappens(mayStart: boolean): Promise<void> {
+  async #untilSomethingHappens(mayStart: boolean, lookedMs: number): Promise<void> {
     const nextMs = mayStart ? Math.min(this.#later.nextMs, this.#again.nextMs) : (this.#breaker?.notBeforeMs() ?? 0);
     const delayMs = nextMs - this.#now();
+    // Its moment came since it was looked for: there is nothing left to wait for, and nobody to wake us.
+    if (nextMs > lookedMs && delayMs <= 0) return;
     // Only a moment to wait for is worth keeping the process alive; tasks in flight do that themselves, or nobody is there to end them.
     const cancel =
       delayMs > 0 && delayMs < Number.POSITIVE_INFINITY

@@ -3,7 +3,7 @@
  */
 import type { Entry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
-import { copyJson, setOwn } from '../core/json.ts';
+import { copyJson, type Json, setOwn } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
 import type { PodEngine } from '../pod/engine.ts';
 import type { Events } from '../pod/events.ts';
@@ -11,7 +11,8 @@ import type { HANDLE_DOOR } from '../pod/pod.ts';
 import { type ErrorClass, ErrorClasses, errorOf } from './error-classes.ts';
 import { TRACKER_EVENTS, type TrackerEvents } from './events.ts';
 import { ListedPod } from './lists.ts';
-import { checkFailOptions, checkRetryOptions, type FailOptions, type RetryOptions } from './options.ts';
+import { checkFailOptions, checkPriority, checkRetryOptions, type FailOptions, type RetryOptions } from './options.ts';
+import { type Output, type OutputOptions, TaskOutputs } from './output.ts';
 import { isStuck, retryFilter } from './retry.ts';
 import { RateMeter } from './stats.ts';
 import {
@@ -23,6 +24,7 @@ import {
   FAILED,
   isTodo,
   NEW_TASK,
+  priorityIn,
   type Task,
   type TaskError,
   type TaskRecord,
@@ -35,6 +37,8 @@ import type { TaskIndex } from './task-index.ts';
 export abstract class RecordedPod<T extends object, K extends Key> extends ListedPod<Task<T>, K> {
   readonly #engine: PodEngine<Task<T>, K>;
   readonly #index: TaskIndex<Task<T>, K>;
+  /** What waits to be written, once there is an output. */
+  #outputs: TaskOutputs<Task<T>, K> | undefined;
   protected readonly rates: RateMeter;
 
   constructor(door: typeof HANDLE_DOOR, engine: PodEngine<Task<T>, K>, index: TaskIndex<Task<T>, K>) {
@@ -128,6 +132,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
       if (counted !== tries) task._tries = counted;
       task._error = kept;
     });
+    this.#outputs?.drop(entry);
     this.events.emit('fail', () => ({ path: this.path, key: entry.key, error: kept }));
   }
 
@@ -174,6 +179,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
         task._aborted = false;
         delete task._error;
       });
+      this.#outputs?.drop(entry);
       count++;
     }
     return count;
@@ -200,6 +206,55 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     yield* this.members(this.#index.failed);
     for (const entry of this.members(this.#index.unfinished))
       if (isStuck(entry.state, this.#index.maxTries)) yield entry;
+  }
+
+  // ---- Priorities.
+
+  /** The priority of a task: 0 unless somebody has set one. */
+  priority(key: K): number {
+    return priorityIn(this.requireTask(key, false).state);
+  }
+
+  /**
+   * Gives a task a priority, which is kept as its `_priority`: loops hand out higher ones first, and go by the order of insertion inside one.
+   *
+   * @param priority a whole number from -10 to 10; 0 is what a task has that was given none
+   * @throws {PodError} `ERR_POD_UNKNOWN_KEY`, `ERR_POD_OPTIONS`
+   *
+   * @example
+   * tasks.setPriority('https://a.example/sitemap.xml', 10);
+   */
+  setPriority(key: K, priority: number): void {
+    checkPriority(this.path, priority);
+    const entry = this.requireTask(key);
+    if (priorityIn(entry.state) === priority) return;
+    this.changeTask(entry, (task) => {
+      if (priority === 0) delete task._priority;
+      else task._priority = priority;
+    });
+  }
+
+  // ---- Outputs.
+
+  /**
+   * A file in the tracker's folder that holds what was written for each task that is done, once, in the order in which they became done,
+   * whatever the process died of. It is made when it is first asked for. Lines reach it at sync points; until then the log has them.
+   *
+   * @typeParam L what a line is made of
+   * @param name a plain file name
+   * @throws {PodError} `ERR_POD_OPTIONS` where the name cannot be used; `ERR_POD_READONLY`, `ERR_POD_CLOSED`, `ERR_POD_DISK`
+   *
+   * @example
+   * const pages = tasks.output<{ url: string; title: string }>('pages.jsonl');
+   * for (const url of tasks.tryKeys()) {
+   *   pages.write(url, { url, title: await titleOf(url) });
+   *   tasks.markDone(url);
+   * }
+   */
+  output<L = Json>(name: string, options: OutputOptions = {}): Output<L, K> {
+    this.#engine.requireWritable();
+    this.#outputs ??= new TaskOutputs(this.#engine, this.#index);
+    return this.#outputs.open<L>(name, options, (key) => this.requireTask(key));
   }
 
   // ---- Events.
@@ -265,6 +320,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     this.changeTask(entry, (task) => {
       task._tries = triesNow(entry) + 1;
     });
+    this.#outputs?.drop(entry);
     this.#engine.appendNow();
   }
 
@@ -281,7 +337,8 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
       const tries = Math.max(0, triesNow(entry) - 1);
       this.changeTask(entry, (task) => {
         task._tries = tries;
-        task._error = { ...error, try: Math.min(error.try, tries), blame: 'environment' };
+        // One less, too: where the task is in flight again, the try that is under way must stay the later one.
+        task._error = { ...error, try: Math.max(0, error.try - 1), blame: 'environment' };
       });
       count++;
     }
@@ -320,6 +377,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
       task._aborted = true;
       if (error !== undefined) task._error = error;
     });
+    this.#outputs?.drop(entry);
     if (!wasAborted) this.events.emit('abort', () => ({ path: this.path, key: entry.key, error }));
   }
 

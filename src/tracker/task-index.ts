@@ -7,7 +7,7 @@ import type { Entry } from '../core/entry.ts';
 import type { Key } from '../core/key.ts';
 import type { Table, TableObserver } from '../core/table.ts';
 import { SlotSet } from './slot-set.ts';
-import { ABORTED, DONE, FAILED, hasTriesLeft, stateOf, TRIED, triesIn, UNFINISHED } from './task.ts';
+import { ABORTED, DONE, FAILED, hasTriesLeft, priorityIn, stateOf, TRIED, triesIn, UNFINISHED } from './task.ts';
 
 /** Is told of changes of tasks' states. */
 export interface TaskWatcher<V, K extends Key> {
@@ -16,7 +16,27 @@ export interface TaskWatcher<V, K extends Key> {
   taskRemoved(entry: Entry<V, K>): void;
   /** Many changed at once: look at all that matter. */
   tasksRebuilt(): void;
+  /** A task has another priority. */
+  taskMoved?(entry: Entry<V, K>): void;
 }
+
+/** A walk over tasks by priority. */
+interface MovedListener<V, K extends Key> {
+  moved(entry: Entry<V, K>, from: number, to: number): void;
+  restart(): void;
+}
+
+/** What is to do of one priority. */
+interface Level {
+  readonly todo: SlotSet;
+  readonly todoAborted: SlotSet;
+}
+
+/** The bits of two of the sets in a membership. */
+const TODO_SET = 16;
+const TODO_ABORTED_SET = 32;
+/** What there is where nobody uses priorities. */
+const NO_PRIORITIES: readonly number[] = [0];
 
 export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
   readonly done: SlotSet = new SlotSet();
@@ -42,6 +62,11 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
   exhausted: number = 0;
   readonly #table: Table<V, K>;
   readonly #watchers: Set<TaskWatcher<V, K>> = new Set();
+  /** By priority, the highest first; empty until a task has one. */
+  #levels: Map<number, Level> = new Map();
+  #priorities: readonly number[] = NO_PRIORITIES;
+  /** Nobody says that a walk is over, so it is not kept alive here. */
+  readonly #walks: Set<WeakRef<MovedListener<V, K>>> = new Set();
   #maxTries: number;
 
   constructor(table: Table<V, K>, maxTries: number) {
@@ -64,11 +89,17 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
     return this.#table.size;
   }
 
-  /** The first task to do at or after a slot, or -1. */
-  nextTodo(slot: number, allowAborted: boolean): number {
-    const next = this.todo.next(slot);
+  /** The priorities that tasks have or had, the highest first. */
+  get priorities(): readonly number[] {
+    return this.#priorities;
+  }
+
+  /** The first task to do at or after a slot, or -1; of one priority, or of any. */
+  nextTodo(slot: number, allowAborted: boolean, priority?: number): number {
+    const { todo, todoAborted } = (priority === undefined ? undefined : this.#levels.get(priority)) ?? this;
+    const next = todo.next(slot);
     if (!allowAborted) return next;
-    const aborted = this.todoAborted.next(slot);
+    const aborted = todoAborted.next(slot);
     return next < 0 || (aborted >= 0 && aborted < next) ? aborted : next;
   }
 
@@ -82,11 +113,14 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
 
   entryChanged(entry: Entry<V, K>): void {
     const state = stateOf(entry.peek());
-    if (state === entry.state) return;
+    const before = entry.state;
+    if (state === before) return;
     this.#count(entry.state, -1);
     entry.state = state;
     this.#count(state, 1);
     this.#file(entry.slot, state);
+    if (before >= 0 && priorityIn(before) !== priorityIn(state))
+      this.#move(entry, priorityIn(before), priorityIn(state));
     for (const watcher of this.#watchers) watcher.taskChanged(entry);
   }
 
@@ -98,12 +132,16 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
   }
 
   tableRebuilt(): void {
+    const hadPriorities = this.#levels.size > 0;
+    this.#levels.clear();
+    this.#priorities = NO_PRIORITIES;
     this.tried = 0;
     this.tries = 0;
     this.exhausted = 0;
     const table = this.#table;
     const length = (table.slotEnd + 31) >>> 5;
     // A word of each set at a time: ten million tasks are filed in a tenth of a second, where adding them one by one takes two.
+    const prior: number[] = [];
     const words = this.#sets.map(() => new Uint32Array(length));
     for (let slot = table.nextSlot(0); slot < table.slotEnd; slot = table.nextSlot(slot + 1)) {
       let state = table.stateOf(slot);
@@ -112,6 +150,7 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
         table.setState(slot, state);
       }
       this.#count(state, 1);
+      if (priorityIn(state) !== 0) prior.push(slot);
       const members = this.#membership(state);
       for (let set = 0, rest = members; rest !== 0; set++, rest >>>= 1) {
         if ((rest & 1) === 0) continue;
@@ -120,7 +159,46 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
       }
     }
     for (const [index, set] of this.#sets.entries()) set.assign(words[index] as Uint32Array);
+    // Rare, and so one by one; the first of them makes the levels of all.
+    for (const slot of prior) this.#file(slot, table.stateOf(slot));
+    for (const slot of prior) {
+      this.#levels.get(0)?.todo.delete(slot);
+      this.#levels.get(0)?.todoAborted.delete(slot);
+    }
+    if (hadPriorities || this.#levels.size > 0) for (const walk of this.#walks) walk.deref()?.restart();
     for (const watcher of this.#watchers) watcher.tasksRebuilt();
+  }
+
+  /** Tells a walk of tasks that get another priority, as long as somebody has it. */
+  track(walk: MovedListener<V, K>): void {
+    this.#walks.add(new WeakRef(walk));
+    if (this.#walks.size > this.#walksMax) this.#forgetWalks();
+  }
+
+  #walksMax: number = 64;
+
+  #forgetWalks(): void {
+    for (const walk of this.#walks) if (walk.deref() === undefined) this.#walks.delete(walk);
+    this.#walksMax = Math.max(64, this.#walks.size * 2);
+  }
+
+  #move(entry: Entry<V, K>, from: number, to: number): void {
+    this.#levels.get(from)?.todo.delete(entry.slot);
+    this.#levels.get(from)?.todoAborted.delete(entry.slot);
+    for (const walk of this.#walks) walk.deref()?.moved(entry, from, to);
+    for (const watcher of this.#watchers) watcher.taskMoved?.(entry);
+  }
+
+  /** The level of a priority; undefined as long as nobody uses any. */
+  #level(priority: number): Level | undefined {
+    const known = this.#levels.get(priority);
+    if (known !== undefined || (priority === 0 && this.#levels.size === 0)) return known;
+    if (this.#levels.size === 0)
+      this.#levels.set(0, { todo: copyOf(this.todo), todoAborted: copyOf(this.todoAborted) });
+    const level = this.#levels.get(priority) ?? { todo: new SlotSet(), todoAborted: new SlotSet() };
+    this.#levels.set(priority, level);
+    this.#priorities = [...this.#levels.keys()].sort((a, b) => b - a);
+    return level;
   }
 
   #count(state: number, by: 1 | -1): void {
@@ -138,18 +216,40 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
       ((state & ABORTED) !== 0 ? 2 : 0) |
       ((state & FAILED) !== 0 ? 4 : 0) |
       ((state & UNFINISHED) !== 0 ? 8 : 0) |
-      (open && (state & ABORTED) === 0 ? 16 : 0) |
-      (open && (state & ABORTED) !== 0 ? 32 : 0)
+      (open && (state & ABORTED) === 0 ? TODO_SET : 0) |
+      (open && (state & ABORTED) !== 0 ? TODO_ABORTED_SET : 0)
     );
   }
 
   /** Puts a slot into the sets its state belongs to; -1 takes it out of all. */
   #file(slot: number, state: number): void {
-    const members = state < 0 ? 0 : this.#membership(state);
+    const there = state >= 0;
+    const members = there ? this.#membership(state) : 0;
+    // Before the task is put anywhere, because the first level is made of what is there.
+    const level = there ? this.#level(priorityIn(state)) : undefined;
     for (let set = 0; set < this.#sets.length; set++) {
-      const each = this.#sets[set] as SlotSet;
-      if ((members & (1 << set)) !== 0) each.add(slot);
-      else each.delete(slot);
+      put(this.#sets[set] as SlotSet, slot, (members & (1 << set)) !== 0);
+    }
+    if (this.#levels.size === 0) return;
+    if (there) {
+      put((level as Level).todo, slot, (members & TODO_SET) !== 0);
+      put((level as Level).todoAborted, slot, (members & TODO_ABORTED_SET) !== 0);
+      return;
+    }
+    for (const each of this.#levels.values()) {
+      each.todo.delete(slot);
+      each.todoAborted.delete(slot);
     }
   }
+}
+
+function copyOf(set: SlotSet): SlotSet {
+  const copy = new SlotSet();
+  for (let slot = set.next(0); slot >= 0; slot = set.next(slot + 1)) copy.add(slot);
+  return copy;
+}
+
+function put(set: SlotSet, slot: number, member: boolean): void {
+  if (member) set.add(slot);
+  else set.delete(slot);
 }

@@ -35,6 +35,8 @@ export interface TaskRecord {
   _done: boolean;
   _aborted: boolean;
   _error?: TaskError;
+  /** A whole number from -10 to 10; the higher, the earlier it is handed out. Left out: 0. */
+  _priority?: number;
 }
 
 /** A task: the user's data and the record. */
@@ -44,7 +46,7 @@ export type Task<T> = T & TaskRecord;
 export const NEW_TASK: Readonly<TaskRecord> = Object.freeze({ _tries: 0, _done: false, _aborted: false });
 
 /** The record's properties; everything else is the user's. */
-export const RECORD_NAMES: readonly (keyof TaskRecord)[] = ['_tries', '_done', '_aborted', '_error'];
+export const RECORD_NAMES: readonly (keyof TaskRecord)[] = ['_tries', '_done', '_aborted', '_error', '_priority'];
 
 // What is derived from a task, packed into one small integer, so that it costs nothing to keep for each entry.
 export const DONE = 1;
@@ -54,18 +56,23 @@ export const TRIED = 4;
 export const FAILED = 8;
 /** Handed out, and no word of how it went: in flight when the process ended, or never marked. */
 export const UNFINISHED = 16;
-const TRIES_SHIFT = 5;
-const TRIES_MAX = 2 ** 25 - 1;
+const PRIORITY_SHIFT = 5;
+const PRIORITY_BITS = 5;
+const TRIES_SHIFT = PRIORITY_SHIFT + PRIORITY_BITS;
+/** No count of tries is packed beyond this, and no limit is looked at beyond it. */
+export const TRIES_MAX: number = 2 ** 21 - 1;
+export const PRIORITY_MAX = 10;
 
 /** Derives the packed state of any value; what is missing or of the wrong type counts as not there (rule 11). */
 export function stateOf(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
-  const { _done, _aborted, _error } = value as Partial<Record<keyof TaskRecord, unknown>>;
+  const { _done, _aborted, _error, _priority } = value as Partial<Record<keyof TaskRecord, unknown>>;
   const tries = Math.min(triesOf(value as object), TRIES_MAX);
   const done = _done === true;
   const aborted = _aborted === true;
   const hasError = typeof _error === 'object' && _error !== null;
   let state = tries << TRIES_SHIFT;
+  if (isPriority(_priority)) state |= (_priority & (2 ** PRIORITY_BITS - 1)) << PRIORITY_SHIFT;
   if (done) state |= DONE;
   if (aborted) state |= ABORTED;
   if (tries > 0) state |= TRIED;
@@ -106,6 +113,17 @@ export function asObject(value: unknown): object {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : { val: value };
 }
 
+/** Whether a value is a priority. */
+export function isPriority(value: unknown): value is number {
+  return Number.isInteger(value) && Math.abs(value as number) <= PRIORITY_MAX;
+}
+
+/** The priority in a packed state. */
+export function priorityIn(state: number): number {
+  // Up to the sign, and down again with it.
+  return (state << (32 - TRIES_SHIFT)) >> (32 - PRIORITY_BITS);
+}
+
 /** The tries in a packed state. */
 export function triesIn(state: number): number {
   return state >>> TRIES_SHIFT;
@@ -113,7 +131,7 @@ export function triesIn(state: number): number {
 
 /** Whether a packed state may still be tried; 0 tries allowed means no limit. */
 export function hasTriesLeft(state: number, maxTries: number): boolean {
-  return maxTries < 1 || triesIn(state) < maxTries;
+  return maxTries < 1 || triesIn(state) < Math.min(maxTries, TRIES_MAX);
 }
 
 /** Whether the task is to do (checklist TP-127): not done, tries left, and not aborted unless that is allowed. */
@@ -136,7 +154,7 @@ export function toTask(data: unknown): unknown {
       },
     );
   }
-  const { _tries, _done, _aborted } = data as Partial<TaskRecord>;
+  const { _tries, _done, _aborted, _priority } = data as Partial<TaskRecord>;
   requireType(
     '_tries',
     _tries,
@@ -145,6 +163,12 @@ export function toTask(data: unknown): unknown {
   );
   requireType('_done', _done, _done === undefined || typeof _done === 'boolean', 'true or false');
   requireType('_aborted', _aborted, _aborted === undefined || typeof _aborted === 'boolean', 'true or false');
+  requireType(
+    '_priority',
+    _priority,
+    _priority === undefined || isPriority(_priority),
+    `a whole number from -${PRIORITY_MAX} to ${PRIORITY_MAX}`,
+  );
   if (_tries !== undefined && _done !== undefined && _aborted !== undefined) return data;
   // The copy drops undefined properties, which would hide the defaults, and refuses what a spread would quietly empty: a Date, a Map.
   return { ...NEW_TASK, ...(copyJson(data) as object) };

@@ -9,7 +9,7 @@ import { openHandle } from '../pod/open-pods.ts';
 import { type Entries, optionsError, type PodOptions, pairs } from '../pod/options.ts';
 import { applyInit, HANDLE_DOOR } from '../pod/pod.ts';
 import { LoopedPod } from './loops.ts';
-import type { GateOptions, TrackerOptions } from './options.ts';
+import { type AddOptions, checkPriority, type GateOptions, type TrackerOptions } from './options.ts';
 import { type ResumeReport, resumeReport } from './resume.ts';
 import { taskSchema } from './schema.ts';
 import { estimate, type TrackerStats } from './stats.ts';
@@ -115,10 +115,13 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
   /**
    * Adds a task that nobody has tried, at the end.
    *
-   * @throws {PodError} `ERR_POD_DUPLICATE_KEY`; `ERR_POD_VALUE` where `data` is no object of JSON
+   * @throws {PodError} `ERR_POD_DUPLICATE_KEY`; `ERR_POD_VALUE` where `data` is no object of JSON; `ERR_POD_OPTIONS`
+   *
+   * @example
+   * tasks.add('https://a.example/sitemap.xml', undefined, { priority: 10 }); // before everything else
    */
-  add(key: K, data?: T): void {
-    if (this.addIfAbsent(key, data)) return;
+  add(key: K, data?: T, options?: AddOptions): void {
+    if (this.addIfAbsent(key, data, options)) return;
     throw new PodError('ERR_POD_DUPLICATE_KEY', `${this.path}: the task ${JSON.stringify(key)} is there already.`, {
       path: this.path,
       key,
@@ -126,22 +129,24 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
   }
 
   /** Adds a task unless it is there. Returns whether it was added. */
-  addIfAbsent(key: K, data?: T): boolean {
+  addIfAbsent(key: K, data?: T, options?: AddOptions): boolean {
     this.#engine.requireWritable();
+    const priority = options?.priority ?? 0;
+    if (priority !== 0) checkPriority(this.path, priority);
     if (this.#engine.table.has(key)) return false;
-    this.set(key, (data ?? {}) as Task<T>);
+    this.set(key, (priority === 0 ? (data ?? {}) : { ...data, _priority: priority }) as Task<T>);
     return true;
   }
 
   /** Adds tasks one by one. What was added before a key that is there already stays; see `add`. */
-  addMany(keys: Iterable<K>): void {
-    for (const key of keys) this.add(key);
+  addMany(keys: Iterable<K>, options?: AddOptions): void {
+    for (const key of keys) this.add(key, undefined, options);
   }
 
   /** Adds those that are not there. Returns how many were added. */
-  addManyIfAbsent(keys: Iterable<K>): number {
+  addManyIfAbsent(keys: Iterable<K>, options?: AddOptions): number {
     let added = 0;
-    for (const key of keys) if (this.addIfAbsent(key)) added++;
+    for (const key of keys) if (this.addIfAbsent(key, undefined, options)) added++;
     return added;
   }
 

@@ -61,11 +61,13 @@ export interface Setup {
   /** The files of the image were written just now and never fsynced. */
   readonly loose?: boolean;
   readonly syncAt?: number;
+  /** Some values are done, each with a line of an output; the lines are a part of the state. */
+  readonly outputs?: boolean;
   /** Asked before every call: how a mutant changes what the code does. */
   readonly intercept?: (call: FsCall, fs: MemoryFileSystem, recovering: boolean) => FsFault | undefined;
 }
 
-type Value = { n: number; text?: string; list?: number[] };
+type Value = { n: number; text?: string; list?: number[]; line?: number };
 type Engine = PodEngine<Value, Key>;
 
 /** What one image was recovered to. */
@@ -98,6 +100,24 @@ export function stateOf(table: Table<never, Key> | Table<number, Key> | Table<Va
     for (const entry of (table as Table<Value, Key>).entries()) text += `${JSON.stringify(entry.key)}\t${entry.text}\n`;
     return text;
   });
+}
+
+/** The output of the pods that have one. */
+const OUTPUT = 'lines.jsonl';
+
+/** What a file of lines holds, and what is to come behind it, as a part of a state. */
+export function outputText(
+  fs: MemoryFileSystem,
+  outputs: readonly { name: string; bytes: number; rest: Buffer }[],
+  path: string = PATH,
+): string {
+  return outputs
+    .map(({ name, bytes, rest }) => {
+      const file = fs.image().get(`${path}/${name}`) ?? new Uint8Array();
+      if (file === 'folder' || file.length < bytes) throw new Error(`${name} is too short: ${bytes} bytes are wanted`);
+      return `${Buffer.from(file.subarray(0, bytes))}${rest}`;
+    })
+    .join('');
 }
 
 export class Explorer {
@@ -210,12 +230,39 @@ export class Explorer {
     }
     if (this.violation !== undefined) throw this.violation;
     this.#hookPoints(engine);
-    const state = stateOf(engine.table);
+    const state = this.#stateOf(engine);
     this.#judge(state, this.appended, () => 'what the reopened pod holds', this.fs.image());
     this.engine = engine;
     this.quiet = false;
     this.#restart(state);
+    if (this.#setup.outputs === true) this.#declareOutput(engine);
     this.look();
+  }
+
+  /** Everything in a pod: its entries, and the lines of its output. */
+  #stateOf(engine: Engine): string {
+    return `${stateOf(engine.table)}${outputText(this.fs, engine.outputs.contents())}`;
+  }
+
+  /** Writes the line of a value in the step that makes it the value, as a tracker does for a task that is done. */
+  #declareOutput(engine: Engine): void {
+    let isDeclared = false;
+    // A value that comes back has a line that was written before.
+    let newest = this.#counter;
+    engine.table.observe({
+      entryChanged: (entry) => {
+        const { line = 0 } = entry.peek() as Value;
+        if (!isDeclared || line <= newest) return;
+        newest = line;
+        engine.outputs.add(OUTPUT, 'json', `{"line":${line}}`);
+      },
+      entryRemoved: () => {},
+      tableRebuilt: () => {},
+    });
+    this.run('declare the output', () => {
+      engine.declareOutput(OUTPUT);
+      isDeclared = true;
+    });
   }
 
   /** Whether the pod may throw this now. */
@@ -235,15 +282,15 @@ export class Explorer {
     };
     table.appended = () => {
       appended.call(table);
-      if (this.engine === engine) this.appended = this.#version(stateOf(table));
+      if (this.engine === engine) this.appended = this.#version(this.#stateOf(engine));
     };
     table.synced = () => {
       synced.call(table);
-      if (this.engine === engine) reach(this.#version(stateOf(table)));
+      if (this.engine === engine) reach(this.#version(this.#stateOf(engine)));
     };
     table.flushBegan = () => {
       flushBegan.call(table);
-      if (this.engine === engine) begun = this.#version(stateOf(table));
+      if (this.engine === engine) begun = this.#version(this.#stateOf(engine));
     };
     table.flushed = () => {
       const underWay = table.sinceFlush !== undefined;
@@ -268,7 +315,7 @@ export class Explorer {
   }
 
   #die(): void {
-    if (this.engine !== undefined && this.fs.killed) this.#version(stateOf(this.engine.table));
+    if (this.engine !== undefined && this.fs.killed) this.#version(this.#stateOf(this.engine));
     this.engine = undefined;
     this.armed = undefined;
     exitTasks.clear();
@@ -281,7 +328,7 @@ export class Explorer {
     const state = this.random.pick(states);
     this.trace.push(`power cut\n${state.describe()}`);
     this.#check(state.image, this.acknowledged, state.describe);
-    if (this.engine !== undefined) this.#version(stateOf(this.engine.table));
+    if (this.engine !== undefined) this.#version(this.#stateOf(this.engine));
     this.engine = undefined;
     this.armed = undefined;
     exitTasks.clear();
@@ -322,6 +369,7 @@ export class Explorer {
   value(): Value {
     const n = ++this.#counter;
     const size = this.random.below(4);
+    if (this.#setup.outputs === true && this.random.chance(0.5)) return { n, line: n };
     if (size === 0) return { n, text: 'ä'.repeat(this.random.below(60)) };
     return size === 1 ? { n, list: [1, 2] } : { n };
   }
@@ -349,14 +397,14 @@ export class Explorer {
   /** Runs a call that changes entries; at level `power` the change is durable when it returns. */
   #change(what: string, work: () => void): void {
     const { live } = this;
-    const before = stateOf(live.table);
+    const before = this.#stateOf(live);
     let returned = false;
     this.run(what, () => {
       work();
       returned = true;
     });
     if (this.#setup.level !== 'power' || this.#inTransaction || !returned || this.engine !== live) return;
-    const after = stateOf(live.table);
+    const after = this.#stateOf(live);
     if (after === before) return;
     this.acknowledged = this.#version(after);
     this.appended = this.acknowledged;
@@ -368,7 +416,7 @@ export class Explorer {
   }
 
   transaction(changes: () => void, fails: boolean = false): void {
-    const before = stateOf(this.table);
+    const before = this.#stateOf(this.live);
     this.#change(fails ? 'transaction that fails' : 'transaction', () => {
       const quiet = this.#inTransaction;
       this.#inTransaction = true;
@@ -379,8 +427,10 @@ export class Explorer {
         });
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
-        if (stateOf(this.table) !== before) {
-          this.#violated(`a transaction that threw left something behind:\n${stateOf(this.table)}\nbefore:\n${before}`);
+        if (this.#stateOf(this.live) !== before) {
+          this.#violated(
+            `a transaction that threw left something behind:\n${this.#stateOf(this.live)}\nbefore:\n${before}`,
+          );
         }
       } finally {
         this.#inTransaction = quiet;
@@ -459,7 +509,7 @@ export class Explorer {
       this.live.revert();
       reverted = true;
       const expected = this.versions[this.point] as string;
-      const found = stateOf(this.table);
+      const found = this.#stateOf(this.live);
       if (found !== expected) this.#violated(`a revert gave\n${found}\ninstead of\n${expected}`);
       this.#flightsVoid = this.#flights;
       this.versions.length = this.point + 1;
@@ -532,7 +582,7 @@ export class Explorer {
     }
     if (this.engine === undefined) return;
     // A call that failed half-way may have left its state on the disk.
-    if (threw) this.#version(stateOf(this.engine.table));
+    if (threw) this.#version(this.#stateOf(this.engine));
     if (this.acknowledged !== this.#lookedAt) this.look();
   }
 
@@ -602,7 +652,7 @@ export class Explorer {
     const version = this.#latest.get(state);
     if (version !== undefined && version >= bound) return;
     // A call may be under way whose state is not among the versions yet.
-    if (this.engine !== undefined && !this.engine.table.inTransaction && stateOf(this.engine.table) === state) return;
+    if (this.engine !== undefined && !this.engine.table.inTransaction && this.#stateOf(this.engine) === state) return;
     const verdict =
       version === undefined
         ? 'a state that never was'
@@ -665,7 +715,11 @@ export class Explorer {
     const folder = bindFolder(system, PATH, recovered, table);
     requireTidy(fs, recovered.report);
     if (folder.log.end.offset !== fs.stat(`${PATH}/${folder.log.name}`)?.size) throw new Error('the log was not cut');
-    return stateOf(table);
+    const state = `${stateOf(table)}${outputText(fs, folder.outputs.contents())}`;
+    for (const { name, bytes } of folder.outputs.contents()) {
+      if (fs.stat(`${PATH}/${name}`)?.size !== bytes) throw new Error(`${name} was not cut`);
+    }
+    return state;
   }
 
   /** The process dies now, and the power fails while the next one recovers. */
@@ -714,10 +768,11 @@ export class Explorer {
     fs.changed = () => this.#violated('a reader changed something', fs.image());
     fs.intercept = undefined;
     try {
-      const { entries } = readFolder(testSystem({ fs }), PATH);
+      const { entries, outputs } = readFolder(testSystem({ fs }), PATH);
       const table = new Table<never, Key>(owner, 3);
       table.load(entries);
-      this.#judge(stateOf(table), this.appended, () => 'what a reader saw', fs.image());
+      const state = `${stateOf(table)}${outputText(fs, outputs())}`;
+      this.#judge(state, this.appended, () => 'what a reader saw', fs.image());
     } catch (error) {
       if (error instanceof Violation) throw error;
       const early = this.engine === undefined && error instanceof PodError && error.code === 'ERR_POD_NOT_FOUND';
@@ -784,6 +839,9 @@ function requireTidy(fs: MemoryFileSystem, report: RecoveryReport): void {
       name === 'pod.json' ||
       name === 'quarantine' ||
       file.kind === 'index' ||
+      manifest.outputs?.has(name) === true ||
+      // Made before the manifest that lists it, and taken when somebody asks for it again.
+      (name === OUTPUT && fs.stat(`${PATH}/${name}`)?.size === 0) ||
       (file.kind === 'segment' && segments.delete(file.segment)) ||
       (file.kind === 'shard' && file.gzip === manifest.gzip);
     if (!listed) throw new Error(`recovery left ${name}`);

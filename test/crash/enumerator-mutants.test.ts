@@ -10,14 +10,15 @@ import type { Key } from '../../src/core/key.ts';
 import { Fold } from '../../src/disk/fold.ts';
 import { Folder } from '../../src/disk/folder.ts';
 import { LogWriter } from '../../src/disk/log-writer.ts';
+import { Outputs } from '../../src/disk/outputs.ts';
 import type { Durability } from '../../src/pod/options.ts';
 import type { DiskImage, FsCall, FsFault, MemoryFileSystem } from '../../src/testing/index.ts';
 import { type Effort, Explorer, PATH, type Setup, Violation } from './enumerator-explorer.ts';
-import { scripts } from './enumerator-scripts.ts';
+import { outputScripts, scripts } from './enumerator-scripts.ts';
 import { mixes, walk } from './enumerator-workloads.ts';
 
 /** Which module functions are changed now. */
-const { switches } = vi.hoisted(() => ({ switches: { anyShard: false, noThrough: false } }));
+const { switches } = vi.hoisted(() => ({ switches: { anyShard: false, noThrough: false, noOutputSeq: false } }));
 
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
 vi.mock('../../src/disk/shards.ts', async (original) => {
@@ -28,6 +29,10 @@ vi.mock('../../src/disk/manifest.ts', async (original) => {
   const real = await original<typeof import('../../src/disk/manifest.ts')>();
   const parseManifest: typeof real.parseManifest = (...args) => {
     const manifest = real.parseManifest(...args);
+    if (switches.noOutputSeq) {
+      const outputs = [...(manifest.outputs ?? [])].map(([name, content]) => [name, { ...content, seq: 0 }] as const);
+      return { ...manifest, outputs: new Map(outputs) };
+    }
     if (!switches.noThrough) return manifest;
     return { ...manifest, shards: new Map([...manifest.shards].map(([n, content]) => [n, { ...content, seq: 0 }])) };
   };
@@ -59,6 +64,7 @@ const isManifestTemp = (path: string): boolean => /\/\.pod\.json\.[0-9a-f]{16}\.
 const isShardTemp = (path: string): boolean => /\/\.\d+\.json(\.gz)?\.[0-9a-f]{16}\.tmp/.test(path);
 const isStaged = (path: string): boolean => /\/\.\d+\.json(\.gz)?\.g\d+(\.\d+)?$/.test(path);
 const isLog = (path: string): boolean => /\/wal-\d+\.jsonl$/.test(path);
+const isOutput = (path: string): boolean => path.endsWith('/lines.jsonl');
 const isShard = (path: string): boolean => /\/\d+\.json(\.gz)?$/.test(path);
 
 function lieAbout(
@@ -411,6 +417,88 @@ const mutants: Readonly<Record<string, Mutant>> = {
     },
     first: ['a key deleted and added again before a new one, in one shard, folded but the log kept'],
   },
+  outputNoFsync: {
+    setup: { outputs: true },
+    intercept: lieAbout((call) => call.name === 'fsync' && isOutput(call.path)),
+    first: ['lines of turns, a fold, a close'],
+  },
+  outputBeforeSync: {
+    setup: { outputs: true },
+    patch: () => {
+      const real = Outputs.prototype.appended;
+      vi.spyOn(Outputs.prototype, 'appended').mockImplementation(function (this: Outputs) {
+        real.call(this);
+        this.synced(Number.MAX_SAFE_INTEGER);
+      });
+    },
+    first: ['lines that a revert and a transaction take back'],
+  },
+  outputNoUndo: {
+    setup: { outputs: true },
+    patch: () => {
+      vi.spyOn(Outputs.prototype, 'changed').mockImplementation(() => {});
+    },
+    first: ['lines that a revert and a transaction take back'],
+  },
+  outputNextBatch: {
+    setup: { outputs: true },
+    patch: () => {
+      const { addPending, appended } = Outputs.prototype;
+      const late = new WeakSet<Outputs>();
+      vi.spyOn(Outputs.prototype, 'addPending').mockImplementation(function (this: Outputs, log) {
+        if (!this.hasPending || late.delete(this)) return addPending.call(this, log);
+        late.add(this);
+        return 0;
+      });
+      vi.spyOn(Outputs.prototype, 'appended').mockImplementation(function (this: Outputs) {
+        if (!late.has(this)) appended.call(this);
+      });
+    },
+    first: ['lines of turns, a fold, a close'],
+  },
+  outputAllFlushed: {
+    setup: { outputs: true },
+    patch: () => {
+      const real = Outputs.prototype.flushed;
+      vi.spyOn(Outputs.prototype, 'flushed').mockImplementation(function (this: Outputs) {
+        real.call(this, Number.MAX_SAFE_INTEGER);
+      });
+    },
+    first: ['a flush with lines behind it'],
+  },
+  outputNotRescued: {
+    setup: { outputs: true },
+    patch: () => {
+      vi.spyOn(Outputs.prototype, 'addUnsynced').mockImplementation(() => 0);
+    },
+    first: ['a log that is left behind with lines in it'],
+  },
+  outputNoSeq: {
+    setup: { outputs: true },
+    patch: () => {
+      switches.noOutputSeq = true;
+    },
+    first: ['lines of turns, a fold, a close'],
+  },
+  outputNoRewrite: {
+    setup: { outputs: true },
+    effort: THOROUGH,
+    intercept: lieAbout((call, fs, recovering) => {
+      if (!recovering || call.name !== 'write' || !isOutput(call.path)) return false;
+      return textOf(fs, call.path).includes(Buffer.from(call.bytes ?? []).toString('latin1'));
+    }),
+    first: ['an output whose fsync fails, then a death'],
+  },
+  outputFsyncRetry: {
+    setup: { outputs: true },
+    effort: THOROUGH,
+    // What is written again is what is there already.
+    intercept: (call, fs, recovering) => {
+      if (recovering || call.name !== 'write' || !isOutput(call.path)) return undefined;
+      return textOf(fs, call.path).includes(Buffer.from(call.bytes ?? []).toString('latin1')) ? LIE : undefined;
+    },
+    first: ['an output whose fsync fails, then another attempt'],
+  },
 };
 
 const LEVELS: readonly Durability[] = ['process', 'power', 'exit'];
@@ -420,9 +508,10 @@ const SEEDS = 1;
 /** The first violation that the enumerator finds, or undefined. */
 async function firstViolation(mutant: Mutant): Promise<string | undefined> {
   const attempts: [seed: number, level: Durability, (explorer: Explorer) => unknown][] = [];
-  const names = [...(mutant.first ?? []), ...Object.keys(scripts)];
+  const all = mutant.setup?.outputs === true ? { ...outputScripts, ...scripts } : scripts;
+  const names = [...(mutant.first ?? []), ...Object.keys(all)];
   for (const name of names) {
-    for (const level of LEVELS) attempts.push([1, level, scripts[name] as (explorer: Explorer) => unknown]);
+    for (const level of LEVELS) attempts.push([1, level, all[name] as (explorer: Explorer) => unknown]);
   }
   for (let seed = 1; seed <= SEEDS; seed++) {
     for (const level of LEVELS) {
@@ -454,6 +543,7 @@ describe('a mutant is caught:', () => {
     vi.restoreAllMocks();
     switches.anyShard = false;
     switches.noThrough = false;
+    switches.noOutputSeq = false;
   });
 
   for (const [name, mutant] of Object.entries(mutants)) {

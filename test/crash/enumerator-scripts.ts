@@ -330,3 +330,114 @@ export const scripts: Readonly<Record<string, Script>> = {
     explorer.powerCut();
   },
 };
+
+const isOutputSync = (call: FsCall): boolean => call.name === 'fsync' && call.path.endsWith('/lines.jsonl');
+const isOutputWrite = (call: FsCall): boolean => call.name === 'write' && call.path.endsWith('/lines.jsonl');
+
+/** Scripts for explorers with an output. */
+export const outputScripts: Readonly<Record<string, Script>> = {
+  'lines of turns, a fold, a close': async (explorer) => {
+    fill(explorer);
+    explorer.close();
+    for (let round = 0; round < 4; round++) {
+      explorer.set('a');
+      explorer.set(`n${round}`);
+      await explorer.endTurn();
+      await timers(explorer, 2);
+    }
+    explorer.sync();
+    await timers(explorer, 8);
+    explorer.set('b');
+    explorer.kill();
+    explorer.set('c');
+    explorer.sync();
+    explorer.close();
+  },
+
+  'lines that a revert and a transaction take back': async (explorer) => {
+    fill(explorer);
+    for (let round = 0; round < 3; round++) {
+      explorer.set('a');
+      explorer.set('b');
+      await explorer.endTurn();
+      explorer.set('c');
+      explorer.revert();
+      explorer.transaction(() => {
+        explorer.set('d');
+        explorer.set('e');
+      }, true);
+      explorer.set('f');
+      explorer.sync();
+    }
+    explorer.close();
+  },
+
+  'a flush with lines behind it': async (explorer) => {
+    fill(explorer);
+    explorer.set('a');
+    explorer.set('b');
+    explorer.fs.holdsBesides = true;
+    explorer.flush();
+    explorer.set('c');
+    explorer.set('d');
+    await explorer.endTurn();
+    await explorer.finishFlush();
+    explorer.revert();
+    explorer.set('c');
+    explorer.sync();
+    explorer.close();
+  },
+
+  'an output whose fsync fails, then a death': async (explorer) => {
+    fill(explorer);
+    for (const key of ['a', 'b', 'c', 'd']) explorer.set(key);
+    once(isOutputSync, EIO, explorer);
+    explorer.close();
+    // The fold left everything in the log, and the next life must not trust the pages that look clean.
+    if (explorer.engine !== undefined) explorer.kill();
+    explorer.close();
+    explorer.set('e');
+    explorer.close();
+  },
+
+  'an output whose fsync fails, then another attempt': async (explorer) => {
+    fill(explorer);
+    for (const key of ['a', 'b', 'c', 'd']) explorer.set(key);
+    explorer.sync();
+    once(isOutputSync, EIO, explorer);
+    explorer.compact({ fileSize: 3, gzip: false });
+    explorer.armed = undefined;
+    explorer.compact({ fileSize: 3, gzip: false });
+    explorer.set('e');
+    explorer.sync();
+    explorer.close();
+  },
+
+  'an output that cannot be written, and is written later': async (explorer) => {
+    fill(explorer);
+    for (const key of ['a', 'b', 'c', 'd']) explorer.set(key);
+    once(isOutputWrite, { kind: 'short', bytes: 7 }, explorer, 1);
+    explorer.sync();
+    once(isOutputWrite, { kind: 'error', code: 'ENOSPC' }, explorer, 2);
+    explorer.set('e');
+    explorer.sync();
+    explorer.armed = undefined;
+    explorer.set('f');
+    explorer.sync();
+    explorer.close();
+  },
+
+  'a log that is left behind with lines in it': async (explorer) => {
+    fill(explorer);
+    explorer.set('a');
+    explorer.set('b');
+    await explorer.endTurn();
+    explorer.set('c');
+    once(isLogSync, EIO, explorer);
+    explorer.sync();
+    explorer.set('d');
+    await explorer.endTurn();
+    explorer.kill();
+    explorer.close();
+  },
+};

@@ -6,7 +6,7 @@ import { Buffer } from 'node:buffer';
 import { describe, expect, it, vi } from 'vitest';
 import type { Durability } from '../../src/pod/options.ts';
 import { type Effort, Explorer, PATH, type Setup } from './enumerator-explorer.ts';
-import { scripts } from './enumerator-scripts.ts';
+import { outputScripts, scripts } from './enumerator-scripts.ts';
 import { type Mix, mixes, walk } from './enumerator-workloads.ts';
 
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
@@ -18,6 +18,12 @@ const EFFORT: Effort =
     : { budget: { subsetsUpTo: 4, drawn: 4, tears: 2, tornWrites: 1 }, secondCrash: 0.1, deaths: 0.1, readers: 0.1 };
 const SEEDS = size === 'long' ? 130 : size === 'ci' ? 13 : 1;
 const SCRIPT_SEEDS = size === 'long' ? 40 : size === 'ci' ? 4 : 1;
+/** Scripts with an output take long, because every line is a state. */
+const OUTPUT_EFFORT: Effort =
+  size === 'small'
+    ? { budget: { subsetsUpTo: 1, drawn: 1, tears: 1, tornWrites: 1 }, secondCrash: 0, deaths: 0.02, readers: 0.05 }
+    : EFFORT;
+const OUTPUT_LEVELS: readonly Durability[] = size === 'small' ? ['process'] : ['exit', 'process', 'power'];
 const STEPS = size === 'small' ? 12 : 25;
 /** Set it to play a seed that failed again. */
 const FIRST = Number(process.env.EVERPOD_TEST_SEED ?? '1');
@@ -84,6 +90,13 @@ describe('D1, D3, D9: crash states of random walks', () => {
     walks('gzipped', { ...mixes.lives, ...mixes.folds }, { level: 'process', gzip: true }),
   );
 
+  for (const level of OUTPUT_LEVELS) {
+    it(`with lines of an output, which come and go with their values, at level ${level} are all right`, TIMEOUT, () => {
+      const mix = { ...mixes.lives, ...mixes.turns, ...mixes.folds, ...mixes.faults };
+      return walks(`outputs, ${level}`, mix, { level, outputs: true });
+    });
+  }
+
   for (const loose of [false, true]) {
     it(`of a folder that tastypy wrote ${loose ? 'just now' : 'once'} are all right`, TIMEOUT, () => {
       const shards: [string, string][] = [
@@ -112,6 +125,21 @@ describe('D1, D9: crash states of scripts', () => {
       for (const script of Object.values(scripts)) await explore(counts, make, script, SCRIPT_SEEDS);
       console.log(`scripts, ${level}: seeds ${FIRST} to ${FIRST + SCRIPT_SEEDS - 1}: ${JSON.stringify(counts)}`);
       expect(counts.states).toBeGreaterThan(2000);
+    });
+  }
+});
+
+describe('D1, D9: crash states of scripts with an output', () => {
+  for (const level of OUTPUT_LEVELS) {
+    it(`at level ${level} are all right`, TIMEOUT, async () => {
+      const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0, indexed: 0 };
+      const make = (seed: number) => new Explorer({ seed, level, effort: OUTPUT_EFFORT, outputs: true });
+      const all = size === 'small' ? outputScripts : { ...outputScripts, ...scripts };
+      for (const script of Object.values(all)) await explore(counts, make, script, SCRIPT_SEEDS);
+      console.log(
+        `scripts, outputs, ${level}: seeds ${FIRST} to ${FIRST + SCRIPT_SEEDS - 1}: ${JSON.stringify(counts)}`,
+      );
+      expect(counts.states).toBeGreaterThan(500);
     });
   }
 });

@@ -14,7 +14,7 @@ import { PodEngine } from '../../src/pod/engine.ts';
 import type { Durability } from '../../src/pod/options.ts';
 import { type FsCall, type FsFault, MemoryFileSystem, type TestSystem, testSystem } from '../../src/testing/index.ts';
 import { exitTasks } from './enumerator-exit.ts';
-import { settle, stateOf } from './enumerator-explorer.ts';
+import { stateOf as entriesOf, outputText, settle } from './enumerator-explorer.ts';
 
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
 
@@ -52,13 +52,19 @@ function live({ engine }: World): Engine {
   return engine;
 }
 
+/** Everything that memory holds: the entries, and the lines of outputs. */
+function stateOf(world: World): string {
+  const { table, outputs } = live(world);
+  return `${entriesOf(table)}${outputText(world.system.fs, outputs.contents(), PATH)}`;
+}
+
 function set(world: World, ...keys: string[]): void {
   for (const key of keys) live(world).table.set(key, { n: key.charCodeAt(0) });
 }
 
 function sync(world: World): void {
   live(world).sync();
-  world.acknowledged = stateOf(live(world).table);
+  world.acknowledged = stateOf(world);
 }
 
 /** Five entries in two shards, and two changes that are in the log. */
@@ -73,6 +79,30 @@ async function fill(world: World): Promise<void> {
   set(world, 'a', 'g');
   await settle();
 }
+
+/** The same with an output: two lines in the file, one in the log behind the sync point. */
+async function fillLines(world: World): Promise<void> {
+  await fill(world);
+  live(world).declareOutput('lines.jsonl');
+  line(world, 'h');
+  live(world).compact();
+  line(world, 'i');
+  sync(world);
+  line(world, 'j');
+  await settle();
+}
+
+/** Sets an entry with a line, as a task that becomes done. */
+function line(world: World, key: string): void {
+  live(world).outputs.add('lines.jsonl', 'json', `{"line":"${key}"}`);
+  set(world, key);
+}
+
+/** What `fillLines` leaves in memory, and in the log after a death. */
+const APPENDED_LINES = ['a', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j']
+  .map((key) => `"${key}"\t{"n":${key.charCodeAt(0)}}\n`)
+  .concat(['h', 'i', 'j'].map((key) => `{"line":"${key}"}\n`))
+  .join('');
 
 /** A folder that tastypy wrote, two entries to a shard. */
 function bare(world: World): void {
@@ -115,7 +145,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     prepare: async (world) => {
       await fill(world);
       live(world).close();
-      world.acknowledged = stateOf(live(world).table);
+      world.acknowledged = stateOf(world);
       world.engine = undefined;
     },
     work: (world) => void open(world),
@@ -152,7 +182,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
         renamed ||= name === 'rename' && to?.endsWith('/pod.json') === true;
         return undefined;
       };
-      world.acknowledged = stateOf(live(world).table);
+      world.acknowledged = stateOf(world);
       live(world).compact();
       expect(world.system.fs.killed).toBe(true);
       die(world);
@@ -179,7 +209,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     prepare: async (world) => {
       await fill(world);
       live(world).close();
-      world.acknowledged = stateOf(live(world).table);
+      world.acknowledged = stateOf(world);
       world.engine = undefined;
     },
     work: (world) => void open(world, { fileSize: 2, gzipped: true }),
@@ -197,7 +227,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     work: async (world) => {
       set(world, 'h', 'i');
       await settle();
-      if (live(world).table.pending.isEmpty) world.appended = stateOf(live(world).table);
+      if (live(world).table.pending.isEmpty) world.appended = stateOf(world);
       // An error of the background is met by the next change.
       set(world, 'j');
       await settle();
@@ -219,13 +249,13 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     prepare: fill,
     work: async (world) => {
       await live(world).flush();
-      world.acknowledged = stateOf(live(world).table);
+      world.acknowledged = stateOf(world);
     },
   },
   'a flush beside changes': {
     prepare: fill,
     work: async (world) => {
-      const reached = stateOf(live(world).table);
+      const reached = stateOf(world);
       const done = live(world).flush();
       set(world, 'h');
       await done;
@@ -277,6 +307,51 @@ const scenarios: Readonly<Record<string, Scenario>> = {
       }
     },
   },
+  'the first use of an output': { prepare: fill, work: (world) => live(world).declareOutput('lines.jsonl') },
+  'a sync point with lines': { prepare: fillLines, work: sync },
+  'a flush with lines': {
+    prepare: fillLines,
+    work: async (world) => {
+      await live(world).flush();
+      world.acknowledged = stateOf(world);
+    },
+  },
+  'going back with lines': { prepare: fillLines, work: (world) => live(world).revert() },
+  'closing with lines': { prepare: fillLines, work: (world) => live(world).close() },
+  'compacting with lines': { prepare: fillLines, work: (world) => live(world).compact() },
+  'a fold with lines': { prepare: fillLines, work: (world) => timers(world, 8) },
+  'a copy with lines': {
+    prepare: fillLines,
+    work: (world) => {
+      const { fs } = world.system;
+      makeEmptyFolder(fs, '/copy');
+      const { table, outputs } = live(world);
+      const sources = outputs.contents().map((each) => ({ ...each, from: `${PATH}/${each.name}` }));
+      copyTable(fs, '/copy', table, { fileSize: 2, gzip: false }, {}, sources);
+    },
+  },
+  'opening with lines after a death': {
+    prepare: async (world) => {
+      await fillLines(world);
+      die(world);
+      world.appended = APPENDED_LINES;
+    },
+    work: (world) => void open(world),
+  },
+  'opening with lines whose end was cut short': {
+    prepare: async (world) => {
+      await fillLines(world);
+      let writes = 0;
+      world.system.fs.intercept = ({ name, path }) => {
+        if (name !== 'write' || !path.endsWith('lines.jsonl')) return undefined;
+        return ++writes === 1 ? { kind: 'short', bytes: 7 } : { kind: 'kill' };
+      };
+      expect(() => live(world).sync()).toThrow();
+      world.acknowledged = APPENDED_LINES;
+      die(world);
+    },
+    work: (world) => void open(world),
+  },
   'the end of the process': { prepare: fill, work: () => exitTasks.run('SIGTERM') },
   'noting facts about the folder': { prepare: fill, work: (world) => live(world).setMeta({ tracker: true }) },
 };
@@ -317,7 +392,7 @@ async function measure(scenario: Scenario): Promise<{ calls: number; reached: st
   fs.intercept = () => undefined;
   await scenario.work(world);
   await settle();
-  return { calls: fs.calls - before, reached: stateOf(live(world).table) };
+  return { calls: fs.calls - before, reached: stateOf(world) };
 }
 
 /** Runs the work with a fault at its call number `at`, and looks at everything afterwards. */
@@ -325,7 +400,7 @@ async function strike(scenario: Scenario, at: number, mode: Mode, reached: strin
   const world = await worldOf(scenario);
   const { fs } = world.system;
   const first = fs.calls + at;
-  const memory = world.engine === undefined ? undefined : stateOf(world.engine.table);
+  const memory = world.engine === undefined ? undefined : stateOf(world);
   const imageBefore = fs.image();
   const openBefore = fs.openPaths.length;
   const failedFsyncs = new Set<number>();
@@ -360,7 +435,7 @@ async function strike(scenario: Scenario, at: number, mode: Mode, reached: strin
     return;
   }
   const { engine } = world;
-  const now = stateOf(engine.table);
+  const now = stateOf(world);
   const possible = [memory ?? world.acknowledged, reached, world.appended ?? reached];
   const partly = scenario === scenarios['appending a turn'];
   if (!partly) expect(possible, 'what memory holds').toContain(now);
@@ -383,7 +458,7 @@ function requireNothingLeft(
   expect([world.acknowledged, world.appended]).toContain(recovered(powerCut(fs)));
   expect(recovered(fs.afterDeath())).toBe(world.appended ?? world.acknowledged);
   open(world);
-  expect(stateOf(live(world).table)).toBe(world.appended ?? world.acknowledged);
+  expect(stateOf(world)).toBe(world.appended ?? world.acknowledged);
 }
 
 /** The handle saves everything now that the disk works, or says that it cannot. What it acknowledged is there either way. */
@@ -406,7 +481,7 @@ function requireSound(world: World, engine: Engine, now: string, before: string)
     expect(engine.table.dirty.isEmpty).toBe(true);
     engine.table.set('probe', { n: 1 });
     engine.sync();
-    const expected = stateOf(engine.table);
+    const expected = stateOf(world);
     for (const after of [fs.afterDeath(), powerCut(fs)]) {
       expect(recovered(after)).toBe(expected);
     }
@@ -417,7 +492,7 @@ function requireSound(world: World, engine: Engine, now: string, before: string)
   }
   // It said that it saves nothing any more: it must not say otherwise later, and it still reads.
   expect(() => engine.sync()).toThrow(PodError);
-  expect(stateOf(engine.table)).toBe(now);
+  expect(stateOf(world)).toBe(now);
   for (const after of [fs.afterDeath(), powerCut(fs)]) {
     const possible = [world.acknowledged, ...(world.appended === undefined ? [] : [world.appended]), now, before];
     const found = recovered(after);
@@ -455,8 +530,8 @@ function recovered(fs: MemoryFileSystem, path: string = PATH): string {
   const system = testSystem({ fs });
   const found = recoverFolder(system, path, { fileSize: 3, gzip: false, meta: {} });
   const table = new Table<never, Key>(owner, found.opened.manifest.fileSize);
-  bindFolder(system, path, found, table);
-  return stateOf(table);
+  const folder = bindFolder(system, path, found, table);
+  return `${entriesOf(table)}${outputText(fs, folder.outputs.contents(), path)}`;
 }
 
 const size = process.env.EVERPOD_TEST_SIZE ?? 'small';

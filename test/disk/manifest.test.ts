@@ -114,9 +114,9 @@ describe('the manifest', () => {
   });
 
   it('of a newer version is refused with a word about the version', () => {
-    const error = thrown(() => parseManifest(PATH, sealed(body({ format: 2, news: true }))));
+    const error = thrown(() => parseManifest(PATH, sealed(body({ format: 3, news: true }))));
     expect(error.code).toBe('ERR_POD_FORMAT');
-    expect(error.info).toEqual({ found: 2, supported: 1 });
+    expect(error.info).toEqual({ found: 3, supported: 2 });
   });
 });
 

@@ -35,17 +35,27 @@ export function isToDo(value: unknown, maxTries: number, allowAborted: boolean):
   return !done && (maxTries === 0 || tries < maxTries) && (allowAborted || !aborted);
 }
 
+/** A whole number from -10 to 10 in its place; anything else counts as 0. */
+export function priorityOf(value: unknown): number {
+  const task = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
+  const priority = Object.hasOwn(task, '_priority') ? task._priority : 0;
+  return Number.isInteger(priority) && Math.abs(priority as number) <= 10 ? (priority as number) : 0;
+}
+
 /** Counts everything anew. */
 export function recount(entries: Iterable<readonly [Key, unknown]>, maxTries: number): Derived {
   const all = [...entries].map(([key, value]) => ({ key: JSON.stringify(key), value, ...factsOf(value) }));
+  const byPriority = [...all].sort((a, b) => priorityOf(b.value) - priorityOf(a.value));
+  const todo = (allowAborted: boolean): string[] =>
+    byPriority.filter(({ value }) => isToDo(value, maxTries, allowAborted)).map(({ key }) => key);
   const keys = (wanted: (task: (typeof all)[number]) => boolean): string[] => all.filter(wanted).map(({ key }) => key);
   return {
     size: all.length,
     done: keys(({ done }) => done),
     aborted: keys(({ aborted }) => aborted),
     failed: keys(({ hasError, done }) => hasError && !done),
-    todo: keys(({ value }) => isToDo(value, maxTries, false)),
-    todoAllowingAborted: keys(({ value }) => isToDo(value, maxTries, true)),
+    todo: todo(false),
+    todoAllowingAborted: todo(true),
     tried: keys(({ tries }) => tries > 0).length,
     tries: all.reduce((sum, { tries }) => sum + tries, 0),
     exhausted: keys(({ tries, done, aborted }) => !done && !aborted && maxTries > 0 && tries >= maxTries).length,

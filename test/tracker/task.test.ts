@@ -8,9 +8,11 @@ import {
   hasTriesLeft,
   isTodo,
   NEW_TASK,
+  priorityIn,
   RECORD_NAMES,
   stateOf,
   TRIED,
+  TRIES_MAX,
   toTask,
   toTaskError,
   triesIn,
@@ -79,22 +81,30 @@ describe('stateOf', () => {
         expect(stateOf({ _tries, _done, _aborted, _error })).toBeGreaterThanOrEqual(0);
       }),
     );
-    for (const _tries of [2 ** 25 - 1, 2 ** 25, 2 ** 31, Number.MAX_SAFE_INTEGER, Number.MAX_VALUE]) {
+    for (const _tries of [TRIES_MAX, TRIES_MAX + 1, 2 ** 31, Number.MAX_SAFE_INTEGER, Number.MAX_VALUE]) {
       const state = stateOf({ _tries, _done: true, _aborted: true, _error: {} });
       expect(state).toBeGreaterThan(0);
-      expect(triesIn(state)).toBe(2 ** 25 - 1);
+      expect(triesIn(state)).toBe(TRIES_MAX);
     }
   });
 
   it('packs every part without touching the others', () => {
     fc.assert(
-      fc.property(fc.nat(2 ** 25 - 1), fc.boolean(), fc.boolean(), (_tries, _done, _aborted) => {
-        const state = stateOf({ _tries, _done, _aborted });
-        expect(triesIn(state)).toBe(_tries);
-        expect((state & DONE) !== 0).toBe(_done);
-        expect((state & ABORTED) !== 0).toBe(_aborted);
-        expect((state & TRIED) !== 0).toBe(_tries > 0);
-      }),
+      fc.property(
+        fc.nat(TRIES_MAX),
+        fc.boolean(),
+        fc.boolean(),
+        fc.integer({ min: -10, max: 10 }),
+        (_tries, _done, _aborted, _priority) => {
+          const state = stateOf({ _tries, _done, _aborted, _priority });
+          expect(state).toBeGreaterThanOrEqual(0);
+          expect(triesIn(state)).toBe(_tries);
+          expect(priorityIn(state)).toBe(_priority);
+          expect((state & DONE) !== 0).toBe(_done);
+          expect((state & ABORTED) !== 0).toBe(_aborted);
+          expect((state & TRIED) !== 0).toBe(_tries > 0);
+        },
+      ),
     );
   });
 });
@@ -126,7 +136,7 @@ describe('toTask', () => {
   it('TP-111: fills the record up and keeps the rest', () => {
     expect(toTask({ url: 'x' })).toEqual({ _tries: 0, _done: false, _aborted: false, url: 'x' });
     expect(toTask({ _tries: 2, url: 'x' })).toEqual({ _tries: 2, _done: false, _aborted: false, url: 'x' });
-    expect(RECORD_NAMES).toEqual(['_tries', '_done', '_aborted', '_error']);
+    expect(RECORD_NAMES).toEqual(['_tries', '_done', '_aborted', '_error', '_priority']);
   });
 
   it('gives a complete task back as it is', () => {
