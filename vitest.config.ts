@@ -10,10 +10,11 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     setupFiles: ['test/canary.ts'],
+    globalSetup: ['test/bundle.ts'],
     pool: 'forks',
     // Vitest leaves a core idle by default, which on two cores means one file at a time; many tests here wait for child processes, the big
     // sizes even more so.
-    maxWorkers: Math.ceil(availableParallelism() * (size === 'small' ? 1 : 1.5)),
+    maxWorkers: Math.ceil(availableParallelism() * 1.5),
     testTimeout: size === 'small' ? 60_000 : 7_200_000,
     hookTimeout: size === 'small' ? 60_000 : 600_000,
     reporters: reportFile === undefined ? ['default'] : ['default', ['json', { outputFile: reportFile }]],

@@ -3,7 +3,7 @@
  *
  * `-- --entries N` sets the size (default 1,000,000), `-- --quick` takes a fiftieth and one round instead of three, `-- --write` puts the
  * tables into `docs/performance.md` and `docs/durability.md`. `-- --huge` measures everpod alone as it grows, at `--sizes` (default 100,000 to
- * 20,000,000).
+ * 20,000,000). `-- --steering [TASKS] [ROUNDS]` measures what groups, breaker, priorities, outputs and blame cost.
  */
 import { readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
@@ -32,8 +32,11 @@ const { values } = parseArgs({
     quick: { type: 'boolean' },
     write: { type: 'boolean' },
     huge: { type: 'boolean' },
+    steering: { type: 'boolean' },
     sizes: { type: 'string' },
   },
+  // Of --steering: how many tasks, and how many rounds.
+  allowPositionals: true,
 });
 const quick = values.quick === true;
 const entries = Number(values.entries ?? (quick ? ENTRIES / 50 : ENTRIES));
@@ -60,6 +63,10 @@ if (loadAtStart > cpus().length / 2) {
 }
 if (statfsSync(tmpdir()).type === TMPFS) {
   console.log(`The temporary folder is in memory, where fsync costs nothing; set TMPDIR to a folder on a disk.\n`);
+}
+if (values.steering === true) {
+  await import('./steering.ts');
+  process.exit();
 }
 if (values.huge === true) {
   await measureHuge();

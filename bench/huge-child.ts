@@ -8,7 +8,7 @@ import { crawlEntry, crawlKey } from './data.ts';
 import type { HugeJob, HugePhase } from './huge.ts';
 
 /** Of the tasks the last few are to do; all others are done. */
-const TODO = 10_000;
+const UNDONE = 10_000;
 /** A prime; its multiples meet each entry once, far from the one before. */
 const STRIDE = 15_485_863;
 /** Entries stored in one turn of the event loop. */
@@ -31,7 +31,7 @@ async function build(): Promise<Metrics> {
   const before = performance.now();
   for (let index = 0; index < entries; ) {
     for (const end = Math.min(entries, index + TURN); index < end; index++) {
-      tracker.set(crawlKey(index), { ...crawlEntry(index), _done: index < entries - TODO });
+      tracker.set(crawlKey(index), { ...crawlEntry(index), _done: index < entries - UNDONE });
     }
     await new Promise((resolve) => setImmediate(resolve));
   }

@@ -62,6 +62,10 @@ try {
   tmux('send-keys', '-t', watching, ` exec ${[...node, MAIN, 'top', 'crawl.pod'].join(' ')}`, 'Enter');
   await sleep(25_000);
   pictures.set('top', capture(watching));
+  tmux('resize-window', '-t', watching, '-x', '48', '-y', '12');
+  await sleep(3_000);
+  pictures.set('narrow', capture(watching));
+  tmux('resize-window', '-t', watching, '-x', String(COLUMNS), '-y', String(ROWS));
   pictures.set('tail', await everpod('tail', 'crawl.pod', '-n', '6'));
   const pid = JSON.parse(await everpod('top', 'crawl.pod', '--json')).process.pid as number;
   process.kill(pid, 'SIGKILL');

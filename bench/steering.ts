@@ -1,6 +1,6 @@
 /**
  * What it costs to steer a loop: groups, a breaker, priorities, outputs, blame, and tasks that are marked after a death, each beside the same
- * work without it. `npx tsx bench/steering.ts [TASKS] [ROUNDS]`; the variants take turns, and the median of their rounds is printed. Processor
+ * work without it. `npm run bench -- --steering [TASKS] [ROUNDS]`; the variants take turns, and the median of their rounds is printed. Processor
  * time is measured, of the program and of the system for it, because these differences are small beside what other programs do to a clock.
  */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
@@ -8,8 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ProgressTracker } from '../src/index.ts';
 
-const TASKS = Number(process.argv[2] ?? 100_000);
-const ROUNDS = Number(process.argv[3] ?? 5);
+const [TASKS = 100_000, ROUNDS = 5] = process.argv
+  .slice(2)
+  .filter((word) => /^\d+$/.test(word))
+  .map(Number);
 /** Tasks that are in flight at a death. */
 const IN_FLIGHT = 1_000;
 

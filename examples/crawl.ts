@@ -12,7 +12,6 @@ import { type Arguments, readArguments, USAGE, UsageError } from './crawl/argume
 import { CrawlState } from './crawl/crawl-state.ts';
 import { Crawler } from './crawl/crawler.ts';
 import { dataFolder } from './crawl/data-folder.ts';
-import { showProgress } from './crawl/progress.ts';
 import { prepareRerun } from './crawl/rerun.ts';
 import { openSite, type Site } from './crawl/site.ts';
 import { stopOnSignal } from './crawl/stop-on-signal.ts';
@@ -53,18 +52,24 @@ async function crawl(site: Site, args: Arguments): Promise<void> {
   const { concurrency, timeoutMs } = args;
   const crawler = new Crawler(site, state, { concurrency, timeoutMs, maxBytes: MAX_PAGE_BYTES, stop, cut });
   const { tasks } = state;
-  const hideProgress = showProgress(() => {
-    const { done, aborted, todo, total, etaMs } = tasks.stats();
-    return { done, aborted, todo, total, fetched: crawler.counts.fetched, etaMs: etaMs?.low };
+  tasks.on('pause', ({ class: id, durationMs }) => {
+    const message = tasks.errorClasses().find((each) => each.id === id)?.message;
+    process.stderr.write(`Pausing for ${durationMs / 1_000} s, as tries fail alike: ${message}\n`);
   });
+  const progress = tasks.attachProgress();
   const startedAt = performance.now();
   try {
     await crawler.run();
   } finally {
-    hideProgress();
+    progress[Symbol.dispose]();
   }
   const ms = performance.now() - startedAt;
-  const summary = summarise(state, { counts: crawler.counts, startUrl: site.startUrl, ms, stoppedBy: signal() });
+  const summary = summarise(state, {
+    counts: crawler.counts,
+    startUrl: site.startUrl,
+    ms,
+    stoppedBy: signal() ?? (crawler.gaveUp ? 'an outage' : undefined),
+  });
   state.close();
   process.stdout.write(args.json ? `${JSON.stringify(summary, null, 2)}\n` : formatSummary(summary));
   raise();

@@ -37,7 +37,7 @@ export const CONTESTANTS: readonly Contestant[] = [
     role: 'everpod',
     packages: [],
     configuration:
-      'durability `process` with sync points by hand, `power` with a transaction for each batch; each step: `process`; every 1,000: `exit` and `sync()`; event-loop stall: the defaults',
+      'durability `process` with sync points by hand, `power` with a transaction for each batch; each step: `process`; every 1,000: `exit` and `sync()`; `cacheSize` 1 GiB; event-loop stall: the defaults',
     make: everpod,
   },
   {

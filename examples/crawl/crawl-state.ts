@@ -6,8 +6,6 @@ import { POD, ProgressTracker } from '../../src/index.ts';
 export interface PageTask {
   /** Where the page sent us; it is then done without a body. */
   redirectedTo?: string;
-  /** How often the process ended while the page was being fetched. */
-  interruptions?: number;
 }
 
 export interface PageResult {
@@ -19,6 +17,12 @@ export interface PageResult {
   ms: number;
 }
 
+/**
+ * A page that was in flight this often in a row when the process died is set aside: it may be what kills it. With eight pages in flight seven
+ * of them are innocent, and this is a program that people are invited to kill, so it takes more than the library's five.
+ */
+const MAX_DEATHS = 10;
+
 export class CrawlState {
   readonly folder: string;
   readonly tasks: ProgressTracker<PageTask>;
@@ -26,7 +30,10 @@ export class CrawlState {
 
   constructor(folder: string, maxTries: number) {
     this.folder = folder;
-    this.tasks = ProgressTracker.open<PageTask>(path.join(folder, 'tasks.pod'), { maxTries, maxDeaths: 0 });
+    this.tasks = ProgressTracker.open<PageTask>(path.join(folder, 'tasks.pod'), {
+      maxTries,
+      maxDeaths: MAX_DEATHS,
+    });
     this.pages = POD.open<PageResult>(path.join(folder, 'pages.pod'));
   }
 

@@ -1,12 +1,11 @@
-/** The loop: takes the pages that are left from the tracker, a few at a time, until nothing is left to do. */
-import { setTimeout as sleep } from 'node:timers/promises';
+/** The loop: takes the pages that are left from the tracker, several at a time and no faster than is polite, until nothing is left to do. */
+import type { PacedOptions, TaskError } from '../../src/index.ts';
 import type { CrawlState } from './crawl-state.ts';
 import { FetchError, type FetchResult, fetchPage } from './fetch-page.ts';
 import { readPage } from './links.ts';
-import { Pace } from './pace.ts';
-import { RobotsCache } from './robots.ts';
+import { RobotsCache, type RobotsRules } from './robots.ts';
 import type { Site } from './site.ts';
-import { isSameOrigin, normaliseUrl } from './urls.ts';
+import { isSameOrigin, normaliseUrl, originOf } from './urls.ts';
 
 export interface CrawlOptions {
   readonly concurrency: number;
@@ -22,81 +21,137 @@ export interface CrawlOptions {
 /** What one run did, as against what the tracker knows of all runs. */
 export interface CrawlCounts {
   fetched: number;
-  passes: number;
 }
 
-const MAX_PAUSE_MS = 60_000;
+/** How a site is treated: its own wishes come on top. */
+interface Manners {
+  /** From the start or the end of one page to the start of the next. */
+  readonly delayMs: number;
+  /** From a failure to the next try. */
+  readonly retryDelayMs: number;
+  /** How long nothing is fetched when the site seems to be gone; twice as long each time that it still is. */
+  readonly pauseMs: number;
+}
+
+/** A server on this machine need not be spared. */
+const AT_HOME: Manners = { delayMs: 0, retryDelayMs: 100, pauseMs: 100 };
+const ABROAD: Manners = { delayMs: 250, retryDelayMs: 5_000, pauseMs: 30_000 };
+/** So many tries in a row fail alike before the site counts as gone. */
+const FAILURES_ALIKE = 10;
+/** After this many pauses in vain there is no use in waiting any longer. */
+const PAUSES_MAX = 4;
+/** A server that wants us to come back next year gets another request today. */
+const RETRY_AFTER_MS_MAX = 3_600_000;
 
 export class Crawler {
-  readonly counts: CrawlCounts = { fetched: 0, passes: 0 };
+  readonly counts: CrawlCounts = { fetched: 0 };
   readonly #site: Site;
   readonly #state: CrawlState;
   readonly #options: CrawlOptions;
   readonly #robots: RobotsCache;
-  readonly #pace: Pace;
-  /** How many pages this pass still has to hand out, those included that it found itself. */
-  #waiting = 0;
-  /** The longest that a server asked us to stay away during this pass. */
-  #askedPauseMs = 0;
+  readonly #manners: Manners;
+  /** Ends the loop from within: the site is gone, or there is a bug. */
+  readonly #halt: AbortController = new AbortController();
 
   constructor(site: Site, state: CrawlState, options: CrawlOptions) {
     this.#site = site;
     this.#state = state;
     this.#options = options;
     this.#robots = new RobotsCache(site.addressOf, options.timeoutMs, options.cut);
-    this.#pace = new Pace(site.isLocal ? 0 : 250);
+    this.#manners = site.isLocal ? AT_HOME : ABROAD;
+  }
+
+  /** Whether the crawl ended because nothing could be reached any more. */
+  get gaveUp(): boolean {
+    return this.#halt.signal.aborted;
   }
 
   async run(): Promise<void> {
     const { tasks } = this.#state;
     tasks.addIfAbsent(this.#site.startUrl);
-    // A pass hands out each page once. What failed in it is for the next pass, until it is done or has used up its tries.
-    while (!this.#options.stop.aborted && tasks.numTodo() > 0) {
-      if (this.counts.passes > 0) await this.#pauseBetweenPasses();
-      await this.#pass();
-      this.counts.passes += 1;
+    const bugs: unknown[] = [];
+    const inFlight = new Set<Promise<void>>();
+    const pauses = tasks.on('pause', ({ durationMs }) => {
+      if (durationMs >= this.#manners.pauseMs * 2 ** PAUSES_MAX) this.#halt.abort();
+    });
+    for await (const url of tasks.tryKeys(this.#pace())) {
+      const visit = this.#visit(url)
+        .catch((error: unknown) => {
+          bugs.push(error);
+          // The loop would wait for ever for word of this page.
+          this.#halt.abort();
+        })
+        .finally(() => inFlight.delete(visit));
+      inFlight.add(visit);
     }
+    // A loop that was stopped leaves pages in flight.
+    await Promise.all(inFlight);
+    pauses[Symbol.dispose]();
+    if (bugs.length > 0) throw bugs[0];
   }
 
-  async #pass(): Promise<void> {
-    const { tasks } = this.#state;
+  #pace(): PacedOptions<string> {
     const { concurrency, stop } = this.#options;
-    const inFlight = new Set<Promise<void>>();
-    this.#waiting = tasks.numTodo();
-    this.#askedPauseMs = 0;
-    for (const url of tasks.tryKeys({ signal: stop })) {
-      this.#waiting -= 1;
-      const visit = this.#visit(url).finally(() => inFlight.delete(visit));
-      inFlight.add(visit);
-      // The iterator ends when it has nothing to hand out, but a page in flight may be about to add more: wait for it.
-      while (inFlight.size >= concurrency || (inFlight.size > 0 && this.#waiting <= 0)) await Promise.race(inFlight);
-    }
-    await Promise.all(inFlight);
+    const { retryDelayMs, pauseMs } = this.#manners;
+    return {
+      concurrency,
+      group: originOf,
+      perGroup: concurrency,
+      delayMs: (origin) => this.#delayMs(String(origin)),
+      retryDelayMs,
+      breaker: { failures: FAILURES_ALIKE, pauseMs, counts: isNetworkFailure },
+      signal: AbortSignal.any([stop, this.#halt.signal]),
+    };
+  }
+
+  #delayMs(origin: string): number {
+    return Math.max(this.#manners.delayMs, this.#robots.crawlDelayMs(origin));
   }
 
   async #visit(url: string): Promise<void> {
     const { tasks } = this.#state;
     const { timeoutMs, maxBytes, stop, cut } = this.#options;
     try {
-      const rules = await this.#robots.rulesFor(url);
+      const rules = await this.#rulesFor(url);
       if (!rules.isAllowed(url)) return tasks.abort(url, 'disallowed by robots.txt');
-      await this.#pace.turn(rules.crawlDelayMs, stop);
       const startedAt = performance.now();
       this.counts.fetched += 1;
       const result = await fetchPage(this.#site.addressOf(url), { timeoutMs, maxBytes, signal: cut });
       await this.#record(url, result, Math.round(performance.now() - startedAt));
     } catch (error) {
-      if (error instanceof FetchError) {
-        // The try stays counted, and the tracker remembers why it failed.
-        tasks.fail(url, error);
-        this.#askedPauseMs = Math.max(this.#askedPauseMs, error.retryAfterMs ?? 0);
-      } else if (stop.aborted && error instanceof Error && error.name === 'AbortError') {
-        // We stopped it ourselves, so it does not count against the page.
-        tasks.decrementTries(url);
-      } else {
-        throw error;
-      }
+      if (error instanceof FetchError) this.#fail(url, error);
+      // We stopped it ourselves, so it does not count against the page.
+      else if (stop.aborted && error instanceof Error && error.name === 'AbortError') tasks.decrementTries(url);
+      else throw error;
     }
+  }
+
+  /** Asks for the rules of a site before anything else is asked of it: they may say how quickly. */
+  async #rulesFor(url: string): Promise<RobotsRules> {
+    const { tasks } = this.#state;
+    const origin = originOf(url);
+    if (this.#robots.knows(origin)) return this.#robots.rulesFor(origin);
+    tasks.blockGroup(origin, Date.now() + 2 * this.#options.timeoutMs);
+    try {
+      return await this.#robots.rulesFor(origin);
+    } finally {
+      // This page is fetched now, and when it was handed out nobody knew of the pause after it.
+      tasks.blockGroup(origin, Date.now() + this.#delayMs(origin));
+    }
+  }
+
+  /** The tracker remembers why it failed, and hands the page out again later. */
+  #fail(url: string, error: FetchError): void {
+    const { tasks } = this.#state;
+    if (error.retryAfterMs === undefined) {
+      tasks.fail(url, error);
+      return;
+    }
+    // Who says when to come back is left alone until then, with all pages.
+    const retryAfterMs = Math.min(error.retryAfterMs, RETRY_AFTER_MS_MAX);
+    tasks.blockGroup(originOf(url), Date.now() + retryAfterMs);
+    // That we ask too often is no fault of the page's, so it has as many tries left as before.
+    tasks.fail(url, error, { blame: error.code === 'HTTP_429' ? 'host' : 'task', retryAfterMs });
   }
 
   async #record(url: string, result: FetchResult, ms: number): Promise<void> {
@@ -123,7 +178,7 @@ export class Crawler {
   }
 
   #addIfOnSite(urls: readonly string[]): void {
-    this.#waiting += this.#state.tasks.addManyIfAbsent(urls.filter((url) => isSameOrigin(url, this.#site.startUrl)));
+    this.#state.tasks.addManyIfAbsent(urls.filter((url) => isSameOrigin(url, this.#site.startUrl)));
   }
 
   /** The pages of a redirect loop that `url` would close by leading to `target`; empty if it closes none. */
@@ -147,11 +202,9 @@ export class Crawler {
       }
     });
   }
+}
 
-  async #pauseBetweenPasses(): Promise<void> {
-    const usualMs = this.#site.isLocal ? 100 : 2_000 * 2 ** (this.counts.passes - 1);
-    const pauseMs = Math.min(Math.max(usualMs, this.#askedPauseMs), MAX_PAUSE_MS);
-    // A stop ends the pause, and the loop with it.
-    await sleep(pauseMs, undefined, { signal: this.#options.stop }).catch(() => {});
-  }
+/** A server that answers is there, whatever it answers; so pages that are broken for good pause nothing. */
+function isNetworkFailure({ code }: TaskError): boolean {
+  return code?.startsWith('HTTP_') !== true;
 }

@@ -3,9 +3,6 @@ import { describeResume } from '../../src/index.ts';
 import { count } from './count.ts';
 import type { CrawlState } from './crawl-state.ts';
 
-/** A page that was in flight this often when the process died may be what kills it: from then on, such tries count. */
-const MAX_INTERRUPTIONS = 5;
-
 /** Returns what there is to say, line by line. */
 export function prepareRerun(state: CrawlState, retryFailed: boolean): string[] {
   const { resume } = state.tasks;
@@ -13,40 +10,27 @@ export function prepareRerun(state: CrawlState, retryFailed: boolean): string[] 
   if (resume.ended === 'new') return lines;
   const givenBack = giveBackTries(state);
   if (givenBack > 0) lines.push(`${count(givenBack, 'page')} in flight: that try is not counted.`);
-  if (retryFailed) lines.push(`${count(resetExhausted(state), 'failed page')} may be tried as often again.`);
+  if (retryFailed) lines.push(`${count(retryStuck(state), 'failed page')} may be tried as often again.`);
   return lines;
 }
 
 /**
- * The tracker counts a try before it hands a page out. That the process died meanwhile is hardly the page's fault, so it
- * gets the try back. But one of these pages may be what killed it: they go to the end, where they stop nobody.
+ * The tracker counts a try before it hands a page out. That the process died meanwhile is hardly the page's fault, so it gets the try back;
+ * how often a page is excused is up to the tracker, which counts the deaths and sets a page aside that saw too many.
  */
 function giveBackTries({ tasks }: CrawlState): number {
-  let givenBack = 0;
-  // As one step, so that dying in the middle of it neither loses a page nor gives a try back twice.
+  const innocent = tasks.resume.unfinishedKeys.filter((url) => tasks.has(url) && !tasks.aborted(url));
+  // As one step, so that dying in the middle of it gives no try back twice.
   tasks.transaction(() => {
-    for (const url of tasks.resume.unfinishedKeys) {
-      if (!tasks.has(url)) continue;
-      const interruptions = (tasks.get(url)?.interruptions ?? 0) + 1;
-      const isExcused = interruptions <= MAX_INTERRUPTIONS;
-      if (isExcused) tasks.decrementTries(url);
-      // Order is that of insertion, and only a new entry goes to the end.
-      const task = tasks.pop(url);
-      if (task !== undefined) tasks.set(url, { ...task, interruptions });
-      if (isExcused) givenBack += 1;
-      else tasks.fail(url, new Error('the process died while fetching it'));
-    }
+    for (const url of innocent) tasks.decrementTries(url);
   });
-  return givenBack;
+  return innocent.length;
 }
 
-function resetExhausted({ tasks }: CrawlState): number {
-  let count = 0;
-  for (const [url, task] of tasks.failedItems()) {
-    if (task._aborted || tasks.shouldDo(url)) continue;
-    tasks.resetTries(url);
-    delete task.interruptions;
-    count += 1;
-  }
-  return count;
+/** Pages that used up their tries, and those that were set aside because the process died; not those that were given up for good. */
+function retryStuck({ tasks }: CrawlState): number {
+  const keys = [...tasks.failedItems()]
+    .filter(([url, task]) => (task._aborted ? task._error?.deaths !== undefined : !tasks.shouldDo(url)))
+    .map(([url]) => url);
+  return tasks.retry({ keys, allowAborted: true });
 }

@@ -30,12 +30,25 @@ export class RobotsCache {
   readonly #addressOf: (url: string) => string;
   readonly #timeoutMs: number;
   readonly #signal: AbortSignal;
+  /** By the address of the file. */
   readonly #rules = new Map<string, Promise<RobotsRules>>();
+  /** What has been answered, by the site's origin. */
+  readonly #known = new Map<string, RobotsRules>();
 
   constructor(addressOf: (url: string) => string, timeoutMs: number, signal: AbortSignal) {
     this.#addressOf = addressOf;
     this.#timeoutMs = timeoutMs;
     this.#signal = signal;
+  }
+
+  /** Whether the rules of the site at this origin are here. */
+  knows(origin: string): boolean {
+    return this.#known.has(origin);
+  }
+
+  /** What is known of a site's wish; 0 before it was asked. */
+  crawlDelayMs(origin: string): number {
+    return this.#known.get(origin)?.crawlDelayMs ?? 0;
   }
 
   /** Rejects with a `FetchError` while the site cannot say what it allows: then nothing may be fetched yet. */
@@ -46,8 +59,11 @@ export class RobotsCache {
       // The promise is kept, not the answer, so that eight workers starting at once send one request.
       rules = this.#fetchRules(robotsUrl);
       this.#rules.set(robotsUrl, rules);
-      // A failure is not remembered: the next pass asks again.
-      rules.catch(() => this.#rules.delete(robotsUrl));
+      // A failure is not remembered: the next page asks again.
+      rules.then(
+        (answer) => this.#known.set(new URL(robotsUrl).origin, answer),
+        () => this.#rules.delete(robotsUrl),
+      );
     }
     return rules;
   }

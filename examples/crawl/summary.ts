@@ -28,7 +28,8 @@ export interface Summary {
   readonly fetched: number;
   readonly seconds: number;
   readonly pagesPerSecond: number;
-  readonly stoppedBy: NodeJS.Signals | null;
+  /** A signal, or `an outage`; null where it came to its end. */
+  readonly stoppedBy: string | null;
   /** Where the start page sends us, if that is another site. */
   readonly movedTo: string | null;
 }
@@ -37,7 +38,7 @@ export interface Run {
   readonly counts: CrawlCounts;
   readonly startUrl: string;
   readonly ms: number;
-  readonly stoppedBy: NodeJS.Signals | undefined;
+  readonly stoppedBy: string | undefined;
 }
 
 export function summarise({ folder, tasks }: CrawlState, run: Run): Summary {

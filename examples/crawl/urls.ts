@@ -27,9 +27,14 @@ export function normaliseUrl(href: string, base?: string): string | undefined {
   return url.href;
 }
 
-/** True if both addresses have the same scheme, host and port. */
+/** Scheme, host and port: what is asked politely. */
+export function originOf(url: string): string {
+  return new URL(url).origin;
+}
+
+/** True if both addresses have the same origin. */
 export function isSameOrigin(url: string, other: string): boolean {
-  return new URL(url).origin === new URL(other).origin;
+  return originOf(url) === originOf(other);
 }
 
 /** `%7e` and `~`, `%c3` and `%C3` are the same: letters that need no escape lose it, the others are in upper case. */

@@ -169,7 +169,9 @@ function share(all: readonly Section[], room: number): Line[] {
   // A section costs an empty line, its heading and at least one row.
   const isTight = Math.floor(room / 3) < all.length;
   const shown = all.slice(0, Math.floor((isTight ? room - 1 : room) / 3));
-  const hidden = all.slice(shown.length).map(({ heading }) => heading.split(/[ ,]/)[0]?.toLowerCase());
+  const hidden = all
+    .slice(shown.length)
+    .map(({ heading }) => /^[A-Z]+(?:,? [A-Z]+\b)*/.exec(heading)?.[0].toLowerCase());
   const given = shown.map(() => 0);
   let left = room - 2 * shown.length - (isTight ? 1 : 0);
   for (let isFull = false; left > 0 && !isFull; ) {

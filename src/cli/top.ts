@@ -25,9 +25,15 @@ const LISTED_MAX = 100;
 const ENTER = '\u001B[?1049h\u001B[?25l';
 const LEAVE = '\u001B[?25h\u001B[?1049l';
 /** What a shell says of a process that a signal ended. */
-const EXIT_CODES: Readonly<Record<Stop, number>> = { SIGINT: 0, 'output closed': 0, SIGHUP: 129, SIGTERM: 143 };
+const EXIT_CODES: Readonly<Record<Stop, number>> = {
+  SIGINT: 0,
+  key: 0,
+  'output closed': 0,
+  SIGHUP: 129,
+  SIGTERM: 143,
+};
 
-/** Watches a tracker's folder until Ctrl-C; one picture where the output is no terminal. */
+/** Watches a tracker's folder until `q` or Ctrl-C; one picture where the output is no terminal. */
 export async function runTop({ path, json, options }: Given, { out }: Output): Promise<number> {
   const folder = normalizePath(path);
   const everyMs = 1_000 * intervalOf(folder, options.interval);
@@ -63,7 +69,7 @@ function intervalOf(folder: string, option: string | boolean | undefined): numbe
 
 /** Draws on a screen of its own, which is given back however this ends. */
 async function onScreen(watch: RunWatch, path: string, everyMs: number): Promise<Stop> {
-  const { stdout } = process;
+  const { stdin, stdout } = process;
   let isOn = true;
   const leave = (): void => {
     if (!isOn) return;
@@ -74,17 +80,19 @@ async function onScreen(watch: RunWatch, path: string, everyMs: number): Promise
     const { columns, rows } = stdout;
     const canvas = { columns, rows, isColoured: isColoured(), nowMs: nodeSystem.clock.now() };
     const lines = renderTop({ ...watch.picture(), path }, canvas);
-    stdout.write(`\u001B[H${lines.map((line) => `${line}\u001B[K`).join('\r\n')}\u001B[J`);
+    // Each line is cleared before it is written: after one that fills the screen's width, many terminals would clear its last column.
+    stdout.write(`\u001B[H${lines.map((line) => `\u001B[K${line}`).join('\r\n')}\u001B[J`);
   };
   stdout.write(ENTER);
   process.on('exit', leave);
   stdout.on('resize', draw);
+  const look = (): void => {
+    watch.look();
+    draw();
+  };
   try {
     draw();
-    return await untilSignal(everyMs, () => {
-      watch.look();
-      draw();
-    });
+    return await untilSignal(everyMs, look, stdin.isTTY ? stdin : undefined);
   } finally {
     stdout.off('resize', draw);
     process.off('exit', leave);

@@ -4,22 +4,41 @@
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** What ended it. */
-export type Stop = (typeof SIGNALS)[number] | 'output closed';
+export type Stop = (typeof SIGNALS)[number] | 'output closed' | 'key';
+
+/** The keyboard of a terminal, as it is looked at here. */
+export interface Keyboard {
+  setRawMode(isRaw: boolean): unknown;
+  on(event: 'data', listener: (keys: Buffer) => void): unknown;
+  off(event: 'data', listener: (keys: Buffer) => void): unknown;
+  resume(): unknown;
+  pause(): unknown;
+}
+
+/** `q`, and Ctrl-C, which a keyboard that gives every key for itself does not turn into a signal. */
+const QUIT: readonly string[] = ['q', 'Q', '\u0003'];
 
 /**
  * Calls `work` every so often; what it throws ends it, too.
  *
+ * @param keyboard where the key `q` ends it, too; it is as it was when the promise settles
  * @returns which signal ended it; nobody reads the output any more counts as one
  */
-export function untilSignal(everyMs: number, work: () => void): Promise<Stop> {
+export function untilSignal(everyMs: number, work: () => void, keyboard?: Keyboard): Promise<Stop> {
   return new Promise((resolve, reject) => {
     let timer: NodeJS.Timeout | undefined;
     const listeners = SIGNALS.map((signal) => [signal, () => end(() => resolve(signal))] as const);
     const closed = (): void => end(() => resolve('output closed'));
+    const pressed = (keys: Buffer): void => {
+      if (QUIT.some((key) => keys.includes(key))) end(() => resolve('key'));
+    };
     const end = (settle: () => void): void => {
       clearTimeout(timer);
       for (const [signal, listener] of listeners) process.off(signal, listener);
       process.stdout.off('error', closed);
+      keyboard?.off('data', pressed);
+      keyboard?.setRawMode(false);
+      keyboard?.pause();
       settle();
     };
     const step = (): void => {
@@ -32,6 +51,9 @@ export function untilSignal(everyMs: number, work: () => void): Promise<Stop> {
     };
     for (const [signal, listener] of listeners) process.on(signal, listener);
     process.stdout.on('error', closed);
+    keyboard?.setRawMode(true);
+    keyboard?.on('data', pressed);
+    keyboard?.resume();
     timer = setTimeout(step, everyMs);
   });
 }

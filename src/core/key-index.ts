@@ -111,10 +111,21 @@ export class KeyIndex {
   /**
    * An index from saved buckets. `isThere` says which of their slots count; without it all do.
    *
-   * @returns undefined where they do not make up a directory
+   * @param size how many slots there must be, all below `slotEnd`
+   * @returns undefined where they do not make up a directory of those
    */
-  static from(images: readonly BucketImage[], isThere?: (slot: number) => boolean): KeyIndex | undefined {
+  static from(
+    images: readonly BucketImage[],
+    size: number,
+    slotEnd: number,
+    isThere?: (slot: number) => boolean,
+  ): KeyIndex | undefined {
     const index = new KeyIndex();
+    let found = 0;
+    // Splitting stops there, so what is deeper was not made here, and its directory could be of any size.
+    const depthMax = Math.log2(images.length) + DEPTH_SLACK + 1;
+    let isSound = images.every(({ depth, cells }) => depth >= 0 && depth <= depthMax && isBucketLength(cells.length));
+    if (!isSound) return undefined;
     index.#depth = images.reduce((depth, image) => Math.max(depth, image.depth), 0);
     index.#bucketCount = images.length;
     index.#directory = [];
@@ -124,10 +135,14 @@ export class KeyIndex {
       refill(cells, (hash, slot) => {
         if (isThere === undefined) bucket.count++;
         else if (isThere(slot)) bucket.put(hash, slot);
+        if (slot >= slotEnd) isSound = isSound && isThere !== undefined;
       });
+      found += bucket.count;
+      // One without an empty place would be searched for ever.
+      isSound = isSound && bucket.count < cells.length >> 1;
       for (let span = 1 << (index.#depth - depth); span > 0; span--) index.#directory.push(bucket);
     }
-    return index.#directory.length === 1 << index.#depth ? index : undefined;
+    return isSound && found === size && index.#directory.length === 1 << index.#depth ? index : undefined;
   }
 
   *#buckets(): Generator<Bucket, void, undefined> {
@@ -172,6 +187,11 @@ export class KeyIndex {
     this.#directory = doubled;
     this.#depth++;
   }
+}
+
+/** A power of two, with room for a pair of numbers. */
+function isBucketLength(length: number): boolean {
+  return length >= 2 && (length & (length - 1)) === 0;
 }
 
 function refill(cells: Int32Array, put: (hash: number, slot: number) => void): void {

@@ -3,7 +3,8 @@
  * are clean and others are wanted more.
  */
 import { CleanEntries } from './clean-entries.ts';
-import { Entry, type EntryHome } from './entry.ts';
+import { Entry, type EntryHome, parseValue } from './entry.ts';
+import type { Json } from './json.ts';
 import { type Key, keyIdentity } from './key.ts';
 import { Rows } from './rows.ts';
 
@@ -17,8 +18,8 @@ const WEAK_PER_TURN_MAX = 20_000;
 export interface LiveHome<V, K extends Key> extends EntryHome<V, K> {
   /** Whether an entry differs from the last sync point. */
   isUnsynced(entry: Entry<V, K>): boolean;
-  /** Entries are known by their objects now, so none may be let go. */
-  readonly inTransaction: boolean;
+  /** Whether entries may be let go now. */
+  readonly mayLetGo: boolean;
   afterTurn(work: () => void): void;
 }
 
@@ -60,12 +61,25 @@ export class LiveEntries<V, K extends Key> {
     return slot >= 0 && this.rows.numberOf(slot) === entry.number ? slot : -1;
   }
 
+  /** The plain value in a slot, to be looked at once; nothing is made for it. */
+  peekAt(slot: number): Json {
+    const live = this.rows.live(slot);
+    if (live !== undefined) return live.peek();
+    const { source, position, length, check } = this.rows.placeOf(slot);
+    const key = this.rows.keyAt(slot);
+    try {
+      return parseValue(source.textAt(position, length, check), key);
+    } catch (error) {
+      throw this.#home.owner.located(error, key);
+    }
+  }
+
   /** From now on an entry may be let go, unless it still differs from the last sync point. */
   noteClean(entry: Entry<V, K>): void {
     entry.unsynced = this.#home.isUnsynced(entry);
     if (entry.unsynced || entry.slot < 0) return;
     const isWanted = entry.used || entry.isViewed || entry.pins > 0 || entry.touched;
-    if (!isWanted && entry.weight === 0 && this.#clean.isBusy && !this.#home.inTransaction) {
+    if (!isWanted && entry.weight === 0 && this.#clean.isBusy && this.#home.mayLetGo) {
       this.#letGo(entry);
       return;
     }
@@ -75,7 +89,7 @@ export class LiveEntries<V, K extends Key> {
 
   /** Lets entries go where there are too many. */
   makeRoom(): void {
-    if (!this.#home.inTransaction) this.#clean.sweep((entry) => this.#letGo(entry));
+    if (this.#home.mayLetGo) this.#clean.sweep((entry) => this.#letGo(entry));
   }
 
   #letGo(entry: Entry<V, K>): void {

@@ -110,6 +110,8 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
     rows.tail = Math.max(last, 0);
     const index = KeyIndex.from(
       image.buckets,
+      rows.size,
+      image.slotEnd,
       exact ? undefined : (slot) => slot < image.slotEnd && rows.#get(slot, SHARD) >= 0,
     );
     if (index === undefined) return undefined;

@@ -9,7 +9,7 @@
  */
 import { ChangeSet } from './changes.ts';
 import { Cursor } from './cursor.ts';
-import { duplicateError, Entry, type LoadedEntry, parseValue } from './entry.ts';
+import { duplicateError, Entry, type LoadedEntry } from './entry.ts';
 import type { PodError } from './errors.ts';
 import { copyJson, type Json } from './json.ts';
 import { copyKey, type Key, type KeyIdentity, keyIdentity } from './key.ts';
@@ -70,6 +70,7 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
   #layout: number = 0;
   #observer: TableObserver<V, K> | undefined;
   #undo: Undo[] | undefined;
+  #isUndoing: boolean = false;
   /** Entries whose old value the innermost transaction has kept. */
   #kept: Set<Entry<V, K>> = new Set();
 
@@ -155,15 +156,7 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
 
   /** The plain value in a slot, to be looked at once; nothing is made for it. */
   peekAt(slot: number): Json {
-    const live = this.#live.rows.live(slot);
-    if (live !== undefined) return live.peek();
-    const { source, position, length, check } = this.#live.rows.placeOf(slot);
-    const key = this.#live.rows.keyAt(slot);
-    try {
-      return parseValue(source.textAt(position, length, check), key);
-    } catch (error) {
-      throw this.owner.located(error, key);
-    }
+    return this.#live.peekAt(slot);
   }
 
   /** The numbers of the shards that have entries, ascending. */
@@ -336,6 +329,21 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
 
   // ---- Transactions. Each step pushes what undoes it; undoing runs them backwards.
 
+  /** Undo steps know entries by their objects, so while there are any none is let go. */
+  get mayLetGo(): boolean {
+    return this.#undo === undefined && !this.#isUndoing;
+  }
+
+  #runBack(steps: Undo[]): void {
+    this.#undo = undefined;
+    this.#isUndoing = true;
+    try {
+      for (const step of steps.reverse()) step();
+    } finally {
+      this.#isUndoing = false;
+    }
+  }
+
   get inTransaction(): boolean {
     return this.#undo !== undefined;
   }
@@ -356,8 +364,7 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
     try {
       return change();
     } catch (error) {
-      this.#undo = undefined;
-      for (const step of undo.splice(mark).reverse()) step();
+      this.#runBack(undo.splice(mark));
       throw error;
     } finally {
       this.#undo = outer;
@@ -368,8 +375,7 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
   /** Undoes every transaction that is under way, for a process that ends in the middle of one. */
   abandonTransactions(): void {
     const undo = this.#undo ?? [];
-    this.#undo = undefined;
-    for (const step of undo.splice(0).reverse()) step();
+    this.#runBack(undo.splice(0));
   }
 
   // ---- Loading.

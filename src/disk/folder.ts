@@ -15,8 +15,15 @@ import type { FileStat, FileSystem } from './fs.ts';
 import type { HeldLock } from './lock.ts';
 import type { ClosingKind } from './log-format.ts';
 import { type LoggedLine, type LogPosition, LogWriter } from './log-writer.ts';
-import { type FolderMeta, type Manifest, replaceManifest, type SegmentRef, type ShardContent } from './manifest.ts';
-import { LOCK_NAME, MANIFEST_NAME, segmentName, shardName } from './names.ts';
+import {
+  type FolderMeta,
+  isManifestOnDisk,
+  type Manifest,
+  replaceManifest,
+  type SegmentRef,
+  type ShardContent,
+} from './manifest.ts';
+import { LOCK_NAME, segmentName, shardName } from './names.ts';
 import { EMPTY_OUTPUT, type FoundOutput, Outputs } from './outputs.ts';
 import type { System } from './system.ts';
 import type { Texts, TextsOwner } from './texts.ts';
@@ -465,7 +472,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
     try {
       replaceManifest(this.fs, this.path, manifest);
     } catch (error) {
-      if (this.#isManifestOnDisk(manifest)) throw this.fail(error);
+      if (isManifestOnDisk(this.fs, this.path, manifest)) throw this.fail(error);
       throw error;
     }
     this.manifest = manifest;
@@ -483,21 +490,6 @@ export class Folder<V, K extends Key> implements TextsOwner {
       // Where the manifest may be there, what it names stays.
       if (this.failure === undefined) undo();
       throw error;
-    }
-  }
-
-  #isManifestOnDisk(manifest: Manifest): boolean {
-    try {
-      const fd = this.fs.open(join(this.path, MANIFEST_NAME), 'r');
-      try {
-        const head = new Uint8Array(256);
-        const count = this.fs.read(fd, head, 0, head.length, 0);
-        return Buffer.from(head.subarray(0, count)).toString('latin1').includes(`"epoch":${manifest.epoch},`);
-      } finally {
-        this.fs.close(fd);
-      }
-    } catch {
-      return true; // Not knowing is as bad as knowing that it is there.
     }
   }
 

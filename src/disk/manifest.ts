@@ -221,4 +221,20 @@ export function replaceManifest(fs: FileSystem, folder: string, manifest: Manife
   });
 }
 
+/** Whether a manifest whose replacing failed half-way is on the disk after all, as far as anybody can tell. */
+export function isManifestOnDisk(fs: FileSystem, folder: string, manifest: Manifest): boolean {
+  try {
+    const fd = fs.open(join(folder, MANIFEST_NAME), 'r');
+    try {
+      const head = new Uint8Array(256);
+      const count = fs.read(fd, head, 0, head.length, 0);
+      return Buffer.from(head.subarray(0, count)).toString('latin1').includes(`"epoch":${manifest.epoch},`);
+    } finally {
+      fs.close(fd);
+    }
+  } catch {
+    return true; // Not knowing is as bad as knowing that it is there.
+  }
+}
+
 export { removeQuietly };

@@ -18,7 +18,7 @@ import { decode, keyTextIn, readShardText, valueTextIn } from './shards.ts';
 /** Lines that are asked for in order are read so many bytes at a time. */
 const STRETCH_BYTES = 1 << 18;
 /** Files that are kept open. */
-const OPEN_FILES_MAX = 64;
+const OPEN_FILES_MAX = 256;
 /** A gzipped shard may unpack to this much. */
 const TEXT_BYTES_MAX = 0xffff_ffff;
 

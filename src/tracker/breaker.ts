@@ -5,6 +5,8 @@
  * A try that fails alike opens it again for twice as long; any other outcome closes it.
  */
 
+import type { TaskError } from './task.ts';
+
 /** When a paced loop pauses by itself. */
 export interface BreakerOptions {
   /** This many of the last `of` tries failed with errors of one class; see `errorClasses()`. From 1. */
@@ -13,6 +15,11 @@ export interface BreakerOptions {
   of?: number | undefined;
   /** The first pause, in milliseconds; each one that follows in vain is twice as long, up to an hour. Default 30,000. */
   pauseMs?: number | undefined;
+  /**
+   * Which errors count; default all. Any other is taken for an answer: a page that says 500 says that the network is there. Where broken
+   * tasks can be all that is left, they should not count, or the loop pauses again and again and never uses up their tries.
+   */
+  counts?: ((error: TaskError) => boolean) | undefined;
 }
 
 const DEFAULT_PAUSE_MS = 30_000;

@@ -5,17 +5,9 @@
  * tasks get done, and how many new ones each of them brings. Both are uncertain, hence the answer is a range, or a word why there is none.
  */
 
-/** The counts of one moment. */
-export interface ProgressSample {
-  /** On a clock that never goes back. */
-  readonly atMs: number;
-  /** Tasks that need nothing more: done, aborted, or out of tries. */
-  readonly done: number;
-  /** All tasks that were found so far, done ones too. */
-  readonly known: number;
-  /** Tasks to do that failed at least once: they need more than one try, and wait for the next pass. */
-  readonly failing: number;
-}
+import { FailureWatch, type ProgressSample } from './eta-failures.ts';
+
+export type { ProgressSample };
 
 /** When a run will be over, or why nobody can say. */
 export type Eta =
@@ -68,6 +60,10 @@ const FINDS_LOW = 0.8;
 const FAILING_TRIES = 2.5;
 /** A range wider than this, before what the last tasks take, helps nobody; the run is called growing. */
 const RATIO_MAX = 4.5;
+/** Where so many times what is known to do may be hidden behind tasks that failed, nobody knows how much there is. */
+const HIDDEN_MAX = 2.5;
+/** The last ones to fail may fail once more. */
+const DELAYS_AT_END = 2;
 /** A pause is a stall when it is this many times the usual gap between two, and twice the longest that turned out to be none. */
 const STALL_GAPS = 20;
 const STALL_MS_MIN = 10_000;
@@ -94,11 +90,13 @@ export class ProgressHistory {
   /** How many were done and then were not, all in all. */
   #putBack: number = 0;
   #lastCount: number = 0;
+  readonly #failures: FailureWatch = new FailureWatch();
 
   /** Takes the counts of a moment in. A task that is put back (a retry, a revert) is work to be done again, but not a find. */
   add(sample: ProgressSample): void {
     const point = this.#point(sample);
     this.#putBack = point.done - sample.done;
+    this.#failures.add(point);
     const lastDone = this.#lastDone;
     if (lastDone === undefined) {
       this.#recent.push(point);
@@ -154,11 +152,13 @@ export class ProgressHistory {
     const high = remaining(todo, found.perDoneHigh, found.decayLow);
     const lowMs = low / speed.high;
     const highMs = high / speed.low;
-    if (!Number.isFinite(highMs) || highMs > lowMs * RATIO_MAX)
+    const hidden = now.failing * this.#failures.hiddenEach(found.perDoneHigh);
+    if (!Number.isFinite(highMs) || highMs > lowMs * RATIO_MAX || hidden > HIDDEN_MAX * todo)
       return { state: 'growing', lowMs: todo / speed.high, highMs: undefined };
     // The last tasks of a run are its bad ones: each takes more tries than one, and one more pause as long as any is to be expected.
     const endMs = (FAILING_TRIES * now.failing) / speed.low + Math.max(idleMs, this.#longestPauseMs);
-    return { state: 'range', lowMs, highMs: highMs + endMs };
+    const lastMs = DELAYS_AT_END * this.#failures.delayMs;
+    return { state: 'range', lowMs, highMs: highMs + endMs + lastMs };
   }
 
   #isStall(pauseMs: number): boolean {

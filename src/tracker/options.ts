@@ -165,7 +165,7 @@ const pacedSchema = loopSchema.extend({
   retryDelayMs: durationMs().optional(),
   breaker: z
     .strictObject(
-      { failures: fromOne, of: fromOne.optional(), pauseMs: durationMs().optional() },
+      { failures: fromOne, of: fromOne.optional(), pauseMs: durationMs().optional(), counts: aFunction.optional() },
       'must have the number of failures',
     )
     .refine(({ failures, of = failures }) => of >= failures, 'cannot need more failures than it looks at')

@@ -44,8 +44,8 @@ interface Group<E> {
   /** Passed by while the group could start nothing; from `head` on. */
   waiting: E[];
   head: number;
-  /** It is in the queue of groups that may start something, or that may later. */
-  queued: boolean;
+  /** Whether it is in the queue of groups that may start something, or of those that may later. */
+  queued: 'no' | 'ready' | 'later';
   /** The priority at which it is in the queue of those that may. */
   readyAt: number | undefined;
 }
@@ -66,6 +66,8 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
   readonly #ready: ReadyQueue<Group<Entry<V, K>>> = new ReadyQueue();
   /** Groups that have something waiting and may start it later. */
   readonly #later: DueQueue<Group<Entry<V, K>>> = new DueQueue();
+  /** How many groups that is; one that was freed before its time has left a place in the queue that means nothing. */
+  #laterCount: number = 0;
   /** Failed tasks that come again. */
   readonly #again: DueQueue<Entry<V, K>> = new DueQueue();
   /** What the breaker said, and nobody has seen to yet. */
@@ -104,7 +106,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
         return found;
       }
       if (mayStart && this.#isAtEnd()) return undefined;
-      await this.#untilSomethingHappens(mayStart, nowMs);
+      await this.#untilSomethingHappens(mayStart);
     }
   }
 
@@ -124,7 +126,9 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
   regroup(name: GroupName): void {
     const group = this.#groups.get(name);
     if (group === undefined) return;
-    group.queued = false;
+    if (group.queued === 'later') this.#laterCount--;
+    group.queued = 'no';
+    group.readyAt = undefined;
     this.#queue(group, this.#now());
     this.wake();
   }
@@ -174,9 +178,10 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     this.#queue(group, nowMs);
     const hasFailed = entry.slot >= 0 && (entry.state & FAILED) !== 0 && (entry.state & (ABORTED | DONE)) === 0;
     const error = hasFailed ? errorOf(entry.peek()) : undefined;
+    const isAlarming = error !== undefined && (this.#options.breaker?.counts?.(error) ?? true);
     if (hasFailed) this.#comesAgain(entry, nowMs);
     // The change that ended it is still being made, so what follows from a pause has to wait for the loop's own turn.
-    const pause = this.#breaker?.ended(entry, error && errorClassOf(error), nowMs);
+    const pause = this.#breaker?.ended(entry, isAlarming ? errorClassOf(error) : undefined, nowMs);
     if (pause !== undefined) this.#pauses.push(pause);
   }
 
@@ -206,7 +211,9 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
 
   #pick(nowMs: number): Entry<V, K> | 'more' | undefined {
     for (let group = this.#later.take(nowMs); group !== undefined; group = this.#later.take(nowMs)) {
-      group.queued = false;
+      if (group.queued !== 'later') continue;
+      this.#laterCount--;
+      group.queued = 'no';
       this.#queue(group, nowMs);
     }
     for (let entry = this.#again.take(nowMs); entry !== undefined; entry = this.#again.take(nowMs)) {
@@ -224,9 +231,9 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
       const { highest } = this.#ready;
       const group = this.#ready.take();
       if (group === undefined) return undefined;
-      // It was put in again with a higher priority, and may be gone by now.
-      if (group.readyAt !== highest) continue;
-      group.queued = false;
+      // It was put in again with a higher priority, or freed or blocked, and may be gone by now.
+      if (group.queued !== 'ready' || group.readyAt !== highest) continue;
+      group.queued = 'no';
       group.readyAt = undefined;
       const entry = this.#mayStart(group, nowMs) ? this.#takeWaiting(group) : undefined;
       if (entry !== undefined) this.#start(group, entry, nowMs);
@@ -277,7 +284,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     const name = this.#nameOf(entry);
     let group = this.#groups.get(name);
     if (group === undefined) {
-      group = { name, inFlight: 0, notBeforeMs: 0, waiting: [], head: 0, queued: false, readyAt: undefined };
+      group = { name, inFlight: 0, notBeforeMs: 0, waiting: [], head: 0, queued: 'no', readyAt: undefined };
       this.#groups.set(name, group);
     }
     return group;
@@ -339,30 +346,34 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
 
   /** Puts a group that has something waiting where it will be found; one that is full is looked at again when a task of it ends. */
   #queue(group: Group<Entry<V, K>>, nowMs: number): void {
-    if (group.head === group.waiting.length || group.inFlight >= this.#perGroup) return;
+    if (group.queued === 'later' || group.head === group.waiting.length || group.inFlight >= this.#perGroup) return;
     const priority = this.#firstPriority(group);
-    if (group.queued && (group.readyAt === undefined || group.readyAt >= priority)) return;
-    group.queued = true;
+    if (group.queued === 'ready' && group.readyAt !== undefined && group.readyAt >= priority) return;
     if (this.#mayStart(group, nowMs)) {
+      group.queued = 'ready';
       group.readyAt = priority;
       this.#ready.add(group, priority);
-    } else this.#later.add(this.#notBeforeMs(group), group);
+    } else {
+      group.queued = 'later';
+      group.readyAt = undefined;
+      this.#laterCount++;
+      this.#later.add(this.#notBeforeMs(group), group);
+    }
   }
 
   // ---- Waiting for what comes.
 
   #isAtEnd(): boolean {
-    return this.#inFlight.size === 0 && this.#later.size === 0 && this.#again.size === 0;
+    return this.#inFlight.size === 0 && this.#laterCount === 0 && this.#again.size === 0;
   }
 
-  async #untilSomethingHappens(mayStart: boolean, lookedMs: number): Promise<void> {
-    const nextMs = mayStart ? Math.min(this.#later.nextMs, this.#again.nextMs) : (this.#breaker?.notBeforeMs() ?? 0);
-    const delayMs = nextMs - this.#now();
-    // Its moment came since it was looked for: there is nothing left to wait for, and nobody to wake us.
-    if (nextMs > lookedMs && delayMs <= 0) return;
+  async #untilSomethingHappens(mayStart: boolean): Promise<void> {
+    const delayMs = this.#nextMs(mayStart) - this.#now();
+    // The clock went on since it was asked what may start: the moment to wait for has come already.
+    if (delayMs <= 0) return;
     // Only a moment to wait for is worth keeping the process alive; tasks in flight do that themselves, or nobody is there to end them.
     const cancel =
-      delayMs > 0 && delayMs < Number.POSITIVE_INFINITY
+      delayMs < Number.POSITIVE_INFINITY
         ? this.#host.clock.after(Math.min(delayMs, TIMER_MS_MAX), this.wake, { keepAlive: true })
         : undefined;
     let waiter: (() => void) | undefined;
@@ -372,6 +383,13 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     });
     this.#waiters.delete(waiter as () => void);
     cancel?.();
+  }
+
+  /** When there is something new to look at, if nothing else happens. */
+  #nextMs(mayStart: boolean): number {
+    if (mayStart) return Math.min(this.#later.nextMs, this.#again.nextMs);
+    if (this.#inFlight.size >= this.#options.concurrency) return Number.POSITIVE_INFINITY;
+    return this.#breaker?.notBeforeMs() ?? Number.POSITIVE_INFINITY;
   }
 
   #now(): number {

@@ -105,8 +105,7 @@ describe.concurrent('everpod, as a process', () => {
     const pod = POD.open<string>(path, { durability: 'exit' });
     for (let key = 0; key < 4_000; key++) pod.set(`k${key}`, 'x'.repeat(200));
     pod.close();
-    const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-    const child = spawn(process.execPath, ['--import', 'tsx', main, 'export', path], {
+    const child = spawn(process.execPath, [MAIN, 'export', path], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let err = '';
@@ -125,7 +124,7 @@ describe.concurrent('everpod, as a process', () => {
   it.skipIf(!hasFullDisk)('says on a full disk that it could not answer, which is no word about the pod', async () => {
     const path = podAt({ a: 1 });
     for (const args of [['verify', path], ['export', path], ['--help']]) {
-      const child = spawn('sh', ['-c', '"$@" > /dev/full', 'sh', process.execPath, '--import', 'tsx', MAIN, ...args]);
+      const child = spawn('sh', ['-c', '"$@" > /dev/full', 'sh', process.execPath, MAIN, ...args]);
       let err = '';
       child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
       const [code] = (await once(child, 'close')) as [number];

@@ -1,10 +1,11 @@
 // Runs the everpod command: as a child process, and in this process, where coverage sees it.
 import { spawn } from 'node:child_process';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import { run } from '../../src/cli/run.ts';
+import { builtFile } from '../bundle.ts';
 
-export const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+/** The command as a program. */
+export const MAIN: string = builtFile('src/cli/main.ts');
 
 export interface Answer {
   readonly code: number | null;
@@ -14,7 +15,7 @@ export interface Answer {
 
 /** The command as people run it. */
 export async function everpodChild(...args: string[]): Promise<Answer> {
-  const child = spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', resolve);

@@ -15,10 +15,10 @@ import {
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { COMMANDS } from '../../src/cli/run.ts';
 import { POD, ProgressTracker } from '../../src/index.ts';
+import { builtFile } from '../bundle.ts';
 import { testSize } from '../process/built.ts';
 import { useTemporary } from '../tracker/temporary.ts';
 import { ANSWERS, complaint } from './answers.ts';
@@ -36,7 +36,7 @@ vi.mock('../../src/disk/system.ts', async (importOriginal) => {
 });
 
 const temporary = useTemporary();
-const WRITER = fileURLToPath(new URL('children/keeps-writing.ts', import.meta.url));
+const WRITER = builtFile('test/cli/children/keeps-writing.ts');
 const MANY = 10_000;
 
 // ---- The folders.
@@ -239,7 +239,7 @@ beforeAll(async () => {
   live.path = temporary.path('live.pod');
   mkdirSync(dirname(SEEDS), { recursive: true });
   writeFileSync(SEEDS, '["new",{"n":1}]\n');
-  const child = spawn(process.execPath, ['--import', 'tsx', WRITER, live.path], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [WRITER, live.path], { stdio: ['pipe', 'pipe', 'inherit'] });
   live.child = child;
   const ready = once(child.stdout, 'data');
   for (const name of names) {

@@ -14,7 +14,7 @@ vi.mock('../../src/disk/system.ts', async () => ({
 }));
 
 const temporary = useTemporary();
-const RUNS = { long: 10_000, ci: 1_000 }[process.env.EVERPOD_TEST_SIZE ?? ''] ?? 100;
+const RUNS = { long: 10_000, ci: 1_000 }[process.env.EVERPOD_TEST_SIZE ?? ''] ?? 50;
 const SEED = Number(process.env.EVERPOD_TEST_SEED ?? Date.now() % 2 ** 31);
 
 /** Far enough from each other that a flipped bit does not make one of another. */

@@ -595,7 +595,7 @@ describe('repair', () => {
 
   it('does not touch what a newer version wrote', () => {
     const path = closedPod();
-    const pod = { format: 2, whatever: true };
+    const pod = { format: 3, whatever: true };
     const body = JSON.stringify(pod);
     writeFileSync(join(path, 'pod.json'), `{"crc":"${crc32(body).toString(16).padStart(8, '0')}","pod":${body}}\n`);
     const before = filesOf(path);

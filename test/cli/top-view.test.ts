@@ -73,7 +73,9 @@ describe('a picture of a run', () => {
     const [, shown, all] = /IN FLIGHT 30.*\((\d+) of (\d+) shown\)/.exec(text) ?? [];
     expect(Number(all)).toBe(30);
     expect(lines.filter((line) => line.includes('https://'))).toHaveLength(Number(shown));
-    expect(renderTop(pictureOf(), { ...CANVAS, rows: 16 }).join('\n')).toContain('no room for: failures, slowest');
+    expect(renderTop(pictureOf(), { ...CANVAS, rows: 16 }).join('\n')).toContain(
+      'no room for: failures, slowest hosts',
+    );
   });
 
   it('fits any screen, with any text, in columns and in rows', () => {

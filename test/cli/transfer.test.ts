@@ -255,7 +255,7 @@ describe('export', () => {
     async () => {
       const path = podAt(Array.from({ length: 60_000 }, (_, n): [Key, unknown] => [n, { text: 'x'.repeat(300), n }]));
       const file = fileWith('mine', 'x.csv.gz');
-      const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'export', path, '--out', file], {
+      const child = spawn(process.execPath, [MAIN, 'export', path, '--out', file], {
         stdio: 'ignore',
       });
       const ended = once(child, 'exit');
@@ -423,7 +423,7 @@ describe('import', () => {
   it('works in a pipe between two processes', async () => {
     const path = podAt();
     const copy = temporary.path('copy.pod');
-    const everpodIn = (...args: string[]) => spawn(process.execPath, ['--import', 'tsx', MAIN, ...args]);
+    const everpodIn = (...args: string[]) => spawn(process.execPath, [MAIN, ...args]);
     const from = everpodIn('export', path);
     const to = everpodIn('import', copy, '--create', '--from', '-');
     from.stdout.pipe(to.stdin);

@@ -9,6 +9,7 @@ import { Follower } from '../../src/disk/follower.ts';
 import { nodeSystem } from '../../src/disk/system.ts';
 import { POD, ProgressTracker } from '../../src/index.ts';
 import { ManualClock } from '../../src/testing/clock.ts';
+import { builtAddress } from '../bundle.ts';
 import { useTemporary } from '../tracker/temporary.ts';
 import { type Answer, everpodChild, MAIN } from './everpod.ts';
 
@@ -123,7 +124,7 @@ describe('top', () => {
 
   it('says how the process ended (killed, by a signal, closed), and touches nothing', async () => {
     const path = temporary.path();
-    const index = new URL('../../src/index.ts', import.meta.url).href;
+    const index = builtAddress('src/index.ts');
     const code = (end: string): string =>
       `import { ProgressTracker } from ${JSON.stringify(index)};
       const tasks = ProgressTracker.open(${JSON.stringify(path)});
@@ -138,7 +139,7 @@ describe('top', () => {
       ['tasks.close()', /no process has it open; the last one closed it/],
     ];
     for (const [end, words] of endings) {
-      spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code(end)], { encoding: 'utf8' });
+      spawnSync(process.execPath, ['--input-type=module', '-e', code(end)], { encoding: 'utf8' });
       const before = listing(path);
       const { out } = await everpodChild('top', path);
       expect(listing(path)).toEqual(before);
@@ -231,7 +232,7 @@ describe('what top knows', () => {
 });
 
 function start(...args: string[]) {
-  const child = spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   let heard = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {

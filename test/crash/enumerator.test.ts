@@ -14,7 +14,7 @@ vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
 const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
 const EFFORT: Effort =
   size === 'small'
-    ? { budget: { subsetsUpTo: 2, drawn: 2, tears: 1, tornWrites: 1 }, secondCrash: 0.03, deaths: 0.04, readers: 0.1 }
+    ? { budget: { subsetsUpTo: 2, drawn: 1, tears: 1, tornWrites: 1 }, secondCrash: 0.02, deaths: 0.03, readers: 0.06 }
     : { budget: { subsetsUpTo: 4, drawn: 4, tears: 2, tornWrites: 1 }, secondCrash: 0.1, deaths: 0.1, readers: 0.1 };
 const SEEDS = size === 'long' ? 130 : size === 'ci' ? 13 : 1;
 const SCRIPT_SEEDS = size === 'long' ? 40 : size === 'ci' ? 4 : 1;
@@ -24,7 +24,7 @@ const OUTPUT_EFFORT: Effort =
     ? { budget: { subsetsUpTo: 1, drawn: 1, tears: 1, tornWrites: 1 }, secondCrash: 0, deaths: 0.02, readers: 0.05 }
     : EFFORT;
 const OUTPUT_LEVELS: readonly Durability[] = size === 'small' ? ['process'] : ['exit', 'process', 'power'];
-const STEPS = size === 'small' ? 12 : 25;
+const STEPS = size === 'small' ? 10 : 25;
 /** Set it to play a seed that failed again. */
 const FIRST = Number(process.env.EVERPOD_TEST_SEED ?? '1');
 const TIMEOUT = { timeout: 3_600_000 };

@@ -1,5 +1,5 @@
 /**
- * The code in the documents: found, type-checked and run as its readers would, with `everpod` standing for the sources.
+ * The code in the documents: found, type-checked and run as its readers would, with `everpod` standing for the bundled sources.
  *
  * A block of `ts` is run unless the comment in the line before says `<!-- not run: why -->`. All of them are type-checked.
  */
@@ -9,7 +9,8 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import ts from 'typescript';
+import type * as TypeScript from 'typescript';
+import { builtAddress, transpiled } from '../bundle.ts';
 
 export const ROOT: string = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -61,6 +62,8 @@ export function isRun(block: Block): boolean {
 
 /** What the compiler says about the blocks of `ts`, with the project's own settings. */
 export function typeErrors(blocks: readonly Block[]): string[] {
+  // It is large, and most who read a document do not need it.
+  const ts = createRequire(import.meta.url)('typescript') as typeof TypeScript;
   const configFile = path.join(ROOT, 'tsconfig.json');
   const { options } = ts.parseJsonConfigFileContent(
     ts.readConfigFile(configFile, ts.sys.readFile).config,
@@ -98,15 +101,15 @@ export class Workshop {
 
   /** Writes a block so that it can be run. Returns the file. */
   write(block: Block): string {
-    const file = path.join(this.folder, `line-${block.line}.mts`);
+    const file = path.join(this.folder, `line-${block.line}.mjs`);
     const text = block.text.replaceAll(/from '(everpod|zod)'/g, (_, name: string) => `from '${addressOf(name)}'`);
-    writeFileSync(file, text);
+    writeFileSync(file, transpiled(text));
     return file;
   }
 
   /** Runs a file as a program of its own. */
   run(file: string, ...imports: readonly string[]): { status: number | null; stdout: string; stderr: string } {
-    const loaders = [addressOf('tsx'), ...imports].flatMap((address) => ['--import', address]);
+    const loaders = imports.flatMap((address) => ['--import', address]);
     return spawnSync(process.execPath, [...loaders, file], { cwd: this.folder, encoding: 'utf8' });
   }
 
@@ -121,6 +124,6 @@ export class Workshop {
 
 /** As an address, because a name would be looked for from the folder the block runs in. */
 function addressOf(name: string): string {
-  if (name === 'everpod') return pathToFileURL(path.join(ROOT, 'src/index.ts')).href;
+  if (name === 'everpod') return builtAddress('src/index.ts');
   return pathToFileURL(createRequire(import.meta.url).resolve(name)).href;
 }

@@ -30,7 +30,7 @@ describe('the examples of docs/errors.md', () => {
   it('end with the error they stand under', () => {
     const jobs = examples.map((block) => ({ code: block.heading, file: workshop.write(block) }));
     for (const { code } of jobs) mkdirSync(path.join(workshop.folder, code));
-    const driver = path.join(workshop.folder, 'driver.mts');
+    const driver = path.join(workshop.folder, 'driver.mjs');
     writeFileSync(
       driver,
       `const thrown = {};

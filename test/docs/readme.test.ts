@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { COMMANDS } from '../../src/cli/run.ts';
 import { POD, ProgressTracker } from '../../src/index.ts';
+import { builtAddress } from '../bundle.ts';
 import { blocksOf, isRun, ROOT, readDocument, Workshop } from './blocks.ts';
 
 const readme = readDocument('README.md');
@@ -20,7 +21,7 @@ describe('the examples of the README', () => {
   it('run, in their order, and give what they say', () => {
     expect(examples).toHaveLength(4);
     const outputs = examples.map((example) => {
-      const site = new URL('./example-site.ts', import.meta.url).href;
+      const site = builtAddress('test/docs/example-site.ts');
       const { status, stdout, stderr } = workshop.run(workshop.write(example), site);
       expect(stderr).toBe('');
       expect(status).toBe(0);

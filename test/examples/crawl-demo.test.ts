@@ -93,7 +93,7 @@ describe('crawl.ts on the demo site', () => {
     const cwd = temporaryFolder();
     const env = { EVERPOD_CRAWL_DIR: path.join(cwd, 'elsewhere') };
     // No tries are wasted on pages that fail by design.
-    const args = ['--max-tries', '1', '--timeout-ms', '500'];
+    const args = ['--max-tries', '1'];
     const first = await crawl(args, { cwd, env });
     const second = await crawl([...args, '--fresh'], { cwd, env });
     const third = await crawl(args, { cwd, env });
@@ -118,7 +118,7 @@ describe('crawl.ts on the demo site', () => {
 
   it('says who is crawling already, and leaves that one alone', { timeout: 120_000 }, async () => {
     const cwd = temporaryFolder();
-    const first = start('crawl.ts', ['--json', '--max-tries', '1', '--timeout-ms', '500'], { cwd });
+    const first = start('crawl.ts', ['--json', '--max-tries', '1'], { cwd });
     await first.said('Crawling');
     const { code, stdout, stderr } = await run('crawl.ts', [], { cwd });
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });

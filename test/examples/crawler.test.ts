@@ -42,8 +42,13 @@ async function setUp(answers: Record<string, Answer>, { concurrency = 4, maxTrie
   const cut = new AbortController();
   const options = { concurrency, timeoutMs: 5_000, maxBytes: 10_000, stop: stop.signal, cut: cut.signal };
   const crawler = new Crawler(site, state, options);
+  const restart = async (): Promise<Crawler> => {
+    const another = new Crawler(site, state, options);
+    await another.run();
+    return another;
+  };
   const paths = (urls: Iterable<string>) => [...urls].map((url) => url.slice(server.origin.length)).sort();
-  return { crawler, state, requests, stop, cut, paths, origin: server.origin };
+  return { crawler, state, requests, stop, cut, paths, restart, origin: server.origin };
 }
 
 describe('Crawler', () => {
@@ -76,7 +81,7 @@ describe('Crawler', () => {
       async (response) => {
         inFlight += 1;
         most = Math.max(most, inFlight);
-        await sleep(20);
+        await sleep(100);
         inFlight -= 1;
         answer(response);
       };
@@ -87,11 +92,10 @@ describe('Crawler', () => {
     await crawler.run();
     expect(state.tasks.numDone()).toBe(13);
     expect(most).toBe(4);
-    // One pass: the pages were found while it ran.
-    expect(crawler.counts).toEqual({ fetched: 13, passes: 1 });
+    expect(crawler.counts).toEqual({ fetched: 13 });
   });
 
-  it('tries again in a later pass what failed, and only that', async () => {
+  it('tries again what failed, and only that', async () => {
     const busy = new Set(['/a', '/b']);
     const atFirst =
       (path: string, code: number): Answer =>
@@ -151,6 +155,88 @@ describe('Crawler', () => {
     expect(paths(state.tasks.doneKeys())).toEqual(['/', '/a']);
     expect(paths(state.tasks.abortedKeys())).toEqual(['/private/b']);
     expect([...state.tasks].map(([, task]) => task._tries)).toEqual([2, 1, 1]);
+  });
+
+  it('asks for the rules before it fetches several pages at a time, and keeps to the pause that they ask for', async () => {
+    let toldAt = 0;
+    let lastAt = 0;
+    const timed: Answer = (response) => {
+      lastAt = performance.now();
+      page()(response);
+    };
+    const { crawler, state, requests, origin } = await setUp({
+      '/robots.txt': async (response) => {
+        await sleep(100);
+        toldAt = performance.now();
+        response.end('User-agent: *\nCrawl-delay: 0.2\n');
+      },
+      '/': page(),
+      '/a': timed,
+      '/b': timed,
+      '/c': timed,
+    });
+    // As after a restart: there is more than one page to begin with.
+    state.tasks.addMany(['/', '/a', '/b', '/c'].map((path) => origin + path));
+    await crawler.run();
+    expect(state.tasks.numDone()).toBe(4);
+    expect(requests.filter((path) => path === '/robots.txt')).toHaveLength(1);
+    expect(requests[0]).toBe('/robots.txt');
+    // The first page is fetched when the rules are known, and each of the other three a fifth of a second after the one before.
+    expect(lastAt - toldAt).toBeGreaterThan(590);
+  });
+
+  it('leaves a site alone for as long as it asks, with all its pages, and blames no page for it', async () => {
+    let busyAt = 0;
+    const afterwards: number[] = [];
+    const later: Answer = (response) => {
+      if (busyAt > 0) afterwards.push(performance.now() - busyAt);
+      page()(response);
+    };
+    const { crawler, state, origin } = await setUp(
+      {
+        '/': page('/busy', '/a', '/b'),
+        '/busy': (response) => {
+          if (busyAt > 0) return later(response);
+          busyAt = performance.now();
+          return response.writeHead(429, { 'retry-after': '1' }).end();
+        },
+        '/a': later,
+        '/b': later,
+      },
+      { concurrency: 1 },
+    );
+    await crawler.run();
+    expect(state.tasks.numDone()).toBe(4);
+    expect(afterwards).toHaveLength(3);
+    for (const ms of afterwards) expect(ms).toBeGreaterThan(900);
+    expect(state.tasks.get(`${origin}/busy`)).toMatchObject({ _tries: 1, _done: true });
+  });
+
+  it('stops when nothing can be reached any more, and uses up no tries on that', async () => {
+    const names = Array.from({ length: 30 }, (_, n) => `/${n}`);
+    const answers: Record<string, Answer> = { '/': page(...names) };
+    let isDown = true;
+    for (const name of names) answers[name] = (response) => (isDown ? response.destroy() : page()(response));
+    const { crawler, state, restart } = await setUp(answers);
+    await crawler.run();
+    expect(crawler.gaveUp).toBe(true);
+    const { done, todo, exhausted } = state.tasks.stats();
+    expect({ done, todo, exhausted }).toEqual({ done: 1, todo: 30, exhausted: 0 });
+    expect(state.tasks.errorClasses()).toMatchObject([{ count: expect.any(Number), code: expect.any(String) }]);
+    isDown = false;
+    const second = await restart();
+    expect(second.gaveUp).toBe(false);
+    expect(state.tasks.numDone()).toBe(31);
+  });
+
+  it('does not take broken pages for a site that is gone', async () => {
+    const names = Array.from({ length: 30 }, (_, n) => `/${n}`);
+    const answers: Record<string, Answer> = { '/': page(...names) };
+    for (const name of names) answers[name] = status(500);
+    const { crawler, state } = await setUp(answers, { maxTries: 2 });
+    await crawler.run();
+    expect(crawler.gaveUp).toBe(false);
+    expect(state.tasks.stats()).toMatchObject({ done: 1, todo: 0, exhausted: 30 });
   });
 
   it('lets what is in flight finish when it is stopped, and begins nothing new', async () => {

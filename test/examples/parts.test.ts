@@ -1,10 +1,8 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { readArguments, UsageError } from '../../examples/crawl/arguments.ts';
 import { dataFolder } from '../../examples/crawl/data-folder.ts';
-import { Pace } from '../../examples/crawl/pace.ts';
-import { type ProgressCounts, showProgress } from '../../examples/crawl/progress.ts';
 import { openSite } from '../../examples/crawl/site.ts';
 import { temporaryFolder } from './run-example.ts';
 
@@ -102,111 +100,5 @@ describe('dataFolder', () => {
     for (const name of ['demo-run-', 'demo-run-x', 'demo-run-1e3.5', 'demo-2', 'demonstration'])
       mkdirSync(path.join(root, name));
     expect(path.basename(dataFolder(root, 'demo', true))).toBe('demo');
-  });
-});
-
-describe('Pace', () => {
-  const signal = new AbortController().signal;
-
-  function paceAt(minimumMs: number) {
-    const clock = { nowMs: 1_000, waits: [] as number[] };
-    const wait = async (ms: number) => void clock.waits.push(ms);
-    return { clock, pace: new Pace(minimumMs, { now: () => clock.nowMs, wait }) };
-  }
-
-  it('lines up those who come together', async () => {
-    const { clock, pace } = paceAt(0);
-    await Promise.all([pace.turn(500, signal), pace.turn(500, signal), pace.turn(500, signal)]);
-    expect(clock.waits).toEqual([0, 500, 1_000]);
-  });
-
-  it('makes nobody wait who comes late', async () => {
-    const { clock, pace } = paceAt(0);
-    await pace.turn(500, signal);
-    clock.nowMs += 10_000;
-    await pace.turn(500, signal);
-    await pace.turn(500, signal);
-    expect(clock.waits).toEqual([0, 0, 500]);
-  });
-
-  it('takes the longer of what the site wants and its own minimum', async () => {
-    const { clock, pace } = paceAt(250);
-    for (const delayMs of [0, 0, 900, 0]) await pace.turn(delayMs, signal);
-    expect(clock.waits).toEqual([0, 250, 500, 1_400]);
-  });
-
-  it('does not wait at all when nobody asks for it', async () => {
-    const { clock, pace } = paceAt(0);
-    await pace.turn(0, signal);
-    expect(clock.waits).toEqual([]);
-  });
-
-  it('can be called off', async () => {
-    const controller = new AbortController();
-    const pace = new Pace(0);
-    await pace.turn(60_000, controller.signal);
-    const second = pace.turn(60_000, controller.signal);
-    controller.abort();
-    await expect(second).rejects.toMatchObject({ name: 'AbortError' });
-  });
-});
-
-describe('showProgress', () => {
-  beforeEach(() => void vi.useFakeTimers());
-  afterEach(() => void vi.useRealTimers());
-
-  function show(isTTY: boolean, columns?: number) {
-    const counts: { -readonly [K in keyof ProgressCounts]: ProgressCounts[K] } = {
-      done: 0,
-      aborted: 0,
-      todo: 1,
-      total: 1,
-      fetched: 0,
-      etaMs: undefined,
-    };
-    const written: string[] = [];
-    const stream = { isTTY, columns, write: (text: string) => written.push(text) } as unknown as NodeJS.WriteStream;
-    return { counts, written, hide: showProgress(() => counts, stream) };
-  }
-
-  it('writes plain lines where nobody watches', () => {
-    const { counts, written, hide } = show(false);
-    vi.advanceTimersByTime(4_000);
-    Object.assign(counts, { done: 1, todo: 0, fetched: 1 });
-    hide();
-    vi.advanceTimersByTime(60_000);
-    expect(written).toEqual([
-      '0 of 1 done, 1 to do, 0 given up, 0 fetched\n',
-      '0 of 1 done, 1 to do, 0 given up, 0 fetched\n',
-      '1 of 1 done, 0 to do, 0 given up, 1 fetched\n',
-    ]);
-  });
-
-  it.each([
-    [undefined, ''],
-    [9_000, ''],
-    [44_400, ', 44 s or more'],
-    [600_000, ', 10 min or more'],
-    [20_000_000, ', 6 h or more'],
-  ])('estimates %s ms as %j', (etaMs, text) => {
-    const { counts, written, hide } = show(false);
-    counts.etaMs = etaMs;
-    hide();
-    expect(written).toEqual([`0 of 1 done, 1 to do, 0 given up, 0 fetched${text}\n`]);
-  });
-
-  it('draws a bar on a terminal, never wider than the terminal', () => {
-    const { counts, written, hide } = show(true, 41);
-    vi.advanceTimersByTime(100);
-    Object.assign(counts, { done: 1, todo: 2, aborted: 1, total: 4 });
-    vi.advanceTimersByTime(100);
-    hide();
-    expect(written).toEqual([
-      '\r\u001B[K[....................] 0 of 1 done, 1 to',
-      '\r\u001B[K[##########..........] 1 of 4 done, 2 to',
-      '\r\u001B[K[##########..........] 1 of 4 done, 2 to',
-      '\n',
-    ]);
-    expect(written[0]?.length).toBe(4 + 40);
   });
 });

@@ -54,7 +54,7 @@ describe('RobotsCache', () => {
     server = listening;
     await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
     const origin = `http://127.0.0.1:${(listening.address() as AddressInfo).port}`;
-    return { asked, cache: new RobotsCache((url) => url.replace(SITE, origin), 300, signal) };
+    return { asked, cache: new RobotsCache((url) => url.replace(SITE, origin), 2_000, signal) };
   }
 
   it('asks once for all the pages of a host, also when they come at the same time', async () => {

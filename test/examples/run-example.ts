@@ -1,17 +1,12 @@
 /** Runs an example as its users do: as a process of its own, in a folder of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { onTestFinished } from 'vitest';
 import type { Summary } from '../../examples/crawl/summary.ts';
-
-const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
-/** As an address, because a name would be looked for from the folder the example runs in. */
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+import { builtFile } from '../bundle.ts';
 
 export interface Finished {
   readonly code: number | null;
@@ -34,7 +29,7 @@ export interface StartOptions {
 }
 
 export function start(example: string, args: readonly string[], { cwd, env = {} }: StartOptions): Running {
-  const child = spawn(process.execPath, ['--import', TSX, path.join(EXAMPLES, example), ...args], {
+  const child = spawn(process.execPath, [builtFile(`examples/${example}`), ...args], {
     cwd,
     env: { ...process.env, EVERPOD_CRAWL_DIR: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

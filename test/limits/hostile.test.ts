@@ -226,7 +226,7 @@ describe('a hostile manifest is refused and nothing is changed', () => {
       '1',
       'undefined',
       '{"format":1}',
-      '{"format":2}',
+      '{"format":3}',
       '{"format":1e999}',
       `${POD_BODY}x`,
     ]) {

@@ -129,7 +129,7 @@ describe('many shards', () => {
 
 describe('a gzip file that unpacks to 1 GB', () => {
   /** 1 GB of newlines in 1 MB: gzip files can be put one behind the other. */
-  const bomb = (): Buffer => Buffer.concat(Array.from({ length: 16 }, () => part));
+  const bomb = (parts: number = 16): Buffer => Buffer.concat(Array.from({ length: parts }, () => part));
   const part = gzipSync(Buffer.alloc(64 * MEGABYTE, '\n'), { level: 9 });
 
   it('in the place of a shard is refused without being unpacked, and so it is beside the log', () => {
@@ -160,6 +160,8 @@ describe('a gzip file that unpacks to 1 GB', () => {
       writeFileSync(join(bare, '0.json.gz'), more);
       expect(thrownBy(() => POD.open(bare)).code).toBe('ERR_POD_CORRUPT');
       expect(readdirSync(bare)).toEqual(['0.json.gz']);
+      // It is the same reading, so of the small size once is enough.
+      if (testSize === 'small') return;
       const folder = newPath();
       const pod = open<number>(folder, { gzipped: true });
       pod.set('key', 1);
@@ -171,17 +173,18 @@ describe('a gzip file that unpacks to 1 GB', () => {
   );
 
   it('that claims to be what the manifest lists has to be that', () => {
-    // The manifest lists 1 GB of newlines, checksum and all; they are no lines of a shard.
+    // The manifest lists 1 GB of newlines, or less of the small size, checksum and all; they are no lines of a shard.
+    const parts = testSize === 'small' ? 3 : 16;
     const text = gunzipSync(part);
     let crc = 0;
-    for (let times = 0; times < 16; times++) crc = crc32(text, crc);
-    const entry = `[1,${16 * text.length},"${crc.toString(16).padStart(8, '0')}",0]`;
+    for (let times = 0; times < parts; times++) crc = crc32(text, crc);
+    const entry = `[1,${parts * text.length},"${crc.toString(16).padStart(8, '0')}",0]`;
     const folder = makeFolder(newPath(), {
       'pod.json': manifestText(
         EMPTY_POD.replace('"gzip":false', '"gzip":true').replace('"shards":{}', `"shards":{"0":${entry}}`),
       ),
       'wal-000001.jsonl': logText([]),
-      '0.json.gz': bomb(),
+      '0.json.gz': bomb(parts),
     });
     expect(thrownBy(() => POD.open(folder)).code).toBe('ERR_POD_CORRUPT');
   });

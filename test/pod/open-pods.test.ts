@@ -19,6 +19,7 @@ import { nodeSystem, type System } from '../../src/disk/system.ts';
 import type { Json, PodOptions } from '../../src/index.ts';
 import { DEFAULT_FILE_SIZE, DEFAULT_SYNC_AT, POD, PodError, ProgressTracker } from '../../src/index.ts';
 import { normalizePath, openHandle } from '../../src/pod/open-pods.ts';
+import { builtAddress } from '../bundle.ts';
 import { codeOf, listing, plain, temporary, thrownBy } from './support.ts';
 
 const { root, path, open } = temporary();
@@ -473,7 +474,7 @@ describe('a failed open leaves nothing behind', () => {
     for (const mode of ['r', 'w'] as const) {
       const error = thrownBy(() => POD.open(at, { mode }));
       expect(error.code).toBe('ERR_POD_FORMAT');
-      expect(error.info).toEqual({ found: 99, supported: 1 });
+      expect(error.info).toEqual({ found: 99, supported: 2 });
       expect(error.message).toMatch(/Update everpod/);
     }
     expect(listing(at).filter((line) => !line.startsWith('lock ') && !line.startsWith('. '))).toEqual(before);
@@ -482,7 +483,7 @@ describe('a failed open leaves nothing behind', () => {
   it('TPB-08: another process that has it: who, since when, and how to share; then the folder is free again', () => {
     const at = path();
     const child = `
-      const { POD } = await import(${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)});
+      const { POD } = await import(${JSON.stringify(builtAddress('src/index.ts'))});
       try { POD.open(${JSON.stringify(at)}); } catch (error) {
         console.log(JSON.stringify({ code: error.code, message: error.message, info: error.info, path: error.path }));
         const reader = POD.open(${JSON.stringify(at)}, { mode: 'r' });
@@ -490,7 +491,7 @@ describe('a failed open leaves nothing behind', () => {
       }`;
     const pod = open<number>(at, { init: { a: 1 } });
     pod.sync();
-    const lines = execFileSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', child], {
+    const lines = execFileSync(process.execPath, ['--input-type=module', '-e', child], {
       encoding: 'utf8',
     }).split('\n');
     const error = JSON.parse(lines[0] as string) as PodError;

@@ -1,16 +1,11 @@
 /**
- * Real child processes for the tests: the programs in `children/`, bundled once with the library into a temporary folder, because a
- * process that has to transpile first takes several times as long to start.
+ * Real child processes for the tests: the bundled programs in `children/`, each test file with a copy of its own in a temporary folder.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { cpSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll } from 'vitest';
-
-const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
+import { afterAll, beforeAll, inject } from 'vitest';
 
 /** How much the tests do: `small` in `npm test`, more in `ci`, most in `long`. */
 export type TestSize = 'small' | 'ci' | 'long';
@@ -72,7 +67,7 @@ export function useBench(): Bench {
 
   beforeAll(() => {
     root = mkdtempSync(join(realpathSync(tmpdir()), 'everpod-process-'));
-    bundle(join(root, 'built'));
+    copyOf(inject('built'), join(root, 'built'));
   });
   afterAll(() => {
     for (const child of children) child.kill('SIGKILL');
@@ -82,7 +77,7 @@ export function useBench(): Bench {
   const bench: Bench = {
     newPath: (name = 'pod') => join(root, `${name}-${++paths}`),
     built: (file, copy = 'built') => join(root, copy, file),
-    copyBuilt: (copy) => cpSync(join(root, 'built'), join(root, copy), { recursive: true, verbatimSymlinks: true }),
+    copyBuilt: (copy) => copyOf(join(root, 'built'), join(root, copy)),
     start: (program, args, options = {}) => {
       const { through = [], nodeFlags = [], copy, onLine } = options;
       const file = bench.built(`test/process/children/${program}.js`, copy);
@@ -95,6 +90,10 @@ export function useBench(): Bench {
     run: (program, args, options) => bench.start(program, args, options).finished,
   };
   return bench;
+}
+
+function copyOf(from: string, to: string): void {
+  cpSync(from, to, { recursive: true, verbatimSymlinks: true });
 }
 
 function watch(child: ChildProcess, onLine: ((line: string) => void) | undefined): Child {
@@ -134,34 +133,4 @@ function watch(child: ChildProcess, onLine: ((line: string) => void) | undefined
       look();
     });
   return { process: child, pid: child.pid ?? -1, lines, finished, said };
-}
-
-/** What the tests need of esbuild, which comes with tsx. */
-interface Bundler {
-  buildSync(options: Record<string, unknown>): unknown;
-}
-
-/** One bundle for each program. What the library and an application must have in common stays outside, as in real life. */
-function bundle(target: string): void {
-  const require = createRequire(import.meta.url);
-  const { buildSync } = createRequire(require.resolve('tsx'))('esbuild') as Bundler;
-  const children = readdirSync(join(PROJECT, 'test/process/children')).map((name) => `test/process/children/${name}`);
-  buildSync({
-    absWorkingDir: PROJECT,
-    entryPoints: ['src/index.ts', ...children],
-    outbase: PROJECT,
-    outdir: target,
-    bundle: true,
-    splitting: true,
-    minify: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    external: ['commander', 'signal-exit', 'write-file-atomic'],
-    // A program that is only imported still runs.
-    ignoreAnnotations: true,
-    logLevel: 'error',
-  });
-  writeFileSync(join(target, 'package.json'), '{"type":"module"}\n');
-  symlinkSync(join(PROJECT, 'node_modules'), join(target, 'node_modules'));
 }

@@ -585,7 +585,7 @@ describe('what cannot be opened says why and stays as it is', () => {
       make: (place) => {
         const folder = closedPod(place);
         change(join(folder, 'pod.json'), (text) => {
-          const body = text.trimEnd().slice('{"crc":"01234567","pod":'.length, -1).replace('"format":1', '"format":2');
+          const body = text.trimEnd().slice('{"crc":"01234567","pod":'.length, -1).replace('"format":1', '"format":3');
           return `{"crc":"${crc32(body).toString(16).padStart(8, '0')}","pod":${body}}\n`;
         });
         return folder;

@@ -29,6 +29,16 @@ const NOW: Entries = [
 
 const LEVELS: readonly Durability[] = ['exit', 'process', 'power'];
 
+/** The levels that a row of a table is tried at: all of them, but of the small size one, in turn. */
+function levelsOf(row: number): readonly Durability[] {
+  return testSize === 'small' ? [LEVELS[row % LEVELS.length] as Durability] : LEVELS;
+}
+
+/** Rows of a table with the levels that each is tried at. */
+function atLevels<R extends object>(rows: readonly R[]): (R & { readonly level: Durability })[] {
+  return rows.flatMap((each, row) => levelsOf(row).map((level) => ({ ...each, level })));
+}
+
 /** What survives an ending that runs no handler, in the middle of a turn of the event loop (the table of section 4). */
 const KILLED_IN_TURN: Record<Durability, Entries> = { exit: SYNCED, process: TURNED, power: NOW };
 /** The same when the turn had ended. */
@@ -203,7 +213,7 @@ function checkEnding(finished: Finished, folder: string, level: Durability, expe
   expect(pid !== undefined).toBe(expected.ended !== 'closed');
 }
 
-const matrix = Object.keys(ENDINGS).flatMap((ending) => LEVELS.map((level) => ({ ending, level })));
+const matrix = atLevels(Object.keys(ENDINGS).map((ending) => ({ ending })));
 
 describe.concurrent('D10, D12, D13, D15, D16, D17, D18, D23, TP-080, TP-081, TP-082, TP-083: a process that ends by', () => {
   it.each(matrix)('$ending, at level $level', async ({ ending, level }) => {
@@ -212,7 +222,7 @@ describe.concurrent('D10, D12, D13, D15, D16, D17, D18, D23, TP-080, TP-081, TP-
     checkEnding(finished, folder, level, ENDINGS[ending] as Expected);
   });
 
-  it.each(LEVELS)('heap exhaustion, at level %s', async (level) => {
+  it.each(levelsOf(0))('heap exhaustion, at level %s', async (level) => {
     const folder = bench.newPath();
     const nodeFlags = ['--max-old-space-size=32'];
     const finished = await bench.run('ending', [folder, level, 'heap exhaustion'], { nodeFlags });
@@ -292,7 +302,7 @@ describe.concurrent('saving at the end', () => {
 describe('D19: a second signal while the first is worked on', () => {
   const many: Entries = Array.from({ length: 60_000 }, (_, n) => [`many ${n}`, { n }] as const);
 
-  it.each(LEVELS)('loses nothing 10 ms later, at level %s', async (level) => {
+  it.each(levelsOf(1))('loses nothing 10 ms later, at level %s', async (level) => {
     const folder = bench.newPath();
     const child = bench.start('ending', [folder, level, 'many dirty keys']);
     await child.said('many');
@@ -303,7 +313,7 @@ describe('D19: a second signal while the first is worked on', () => {
   });
 
   it('D19, TPB-21: loses nothing at any moment', { timeout: 3_600_000 }, async () => {
-    const rounds = { small: 6, ci: 60, long: 600 }[testSize];
+    const rounds = { small: 3, ci: 60, long: 600 }[testSize];
     for (let round = 0; round < rounds; round++) {
       const folder = bench.newPath();
       const child = bench.start('ending', [folder, 'exit', 'wait']);
@@ -395,7 +405,7 @@ if (!hasPidNamespaces) console.warn('Process 1 is not tested: unshare may not ma
 describe.skipIf(!hasPidNamespaces).concurrent('D22: process 1 of a container', () => {
   const through = ['unshare', '-pf', '--mount-proc'];
 
-  it.each((['SIGINT', 'SIGTERM', 'SIGHUP'] as const).flatMap((signal) => LEVELS.map((level) => ({ signal, level }))))(
+  it.each(atLevels((['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => ({ signal }))))(
     'that is sent $signal from outside, at level $level',
     async ({ signal, level }) => {
       const folder = bench.newPath();
@@ -432,31 +442,31 @@ function childrenOf(pid: number): number[] {
 
 describe.concurrent('D28, TPB-09: a worker thread', () => {
   it.each(
-    [
+    atLevels([
       { ending: 'end of the loop', says: 'worker exit 0', ended: 'exit', how: 'exit 0' },
       { ending: 'throw', says: 'worker error: on purpose', ended: 'error', how: 'uncaughtException' },
       { ending: 'process.exit', says: 'worker exit 3', ended: 'exit', how: 'exit 3' },
       { ending: 'process.exit in a transaction', says: 'worker exit 4', ended: 'exit', how: 'exit 4' },
-    ].flatMap((row) => LEVELS.map((level) => ({ ...row, level }))),
+    ]),
   )('that ends by $ending loses nothing, at level $level', async ({ ending, says, ended, how, level }) => {
     const folder = bench.newPath();
     const finished = await bench.run('worker-host', [folder, level, ending]);
     checkEnding(finished, folder, level, { survives: SAVED, code: 0, ended: ended as Ending, how, says });
   });
 
-  it.each(LEVELS)('that is terminated ends as if killed, at level %s', async (level) => {
+  it.each(levelsOf(0))('that is terminated ends as if killed, at level %s', async (level) => {
     const folder = bench.newPath();
     const finished = await bench.run('worker-host', [folder, level, 'wait', 'terminate']);
     checkEnding(finished, folder, level, { survives: KILLED_AFTER_TURN, code: 0, ended: 'killed', says: 'waiting' });
   });
 
-  it.each(LEVELS)('ends as if killed where the main thread exits, at level %s', async (level) => {
+  it.each(levelsOf(1))('ends as if killed where the main thread exits, at level %s', async (level) => {
     const folder = bench.newPath();
     const finished = await bench.run('worker-host', [folder, level, 'wait', 'main exits']);
     checkEnding(finished, folder, level, { survives: KILLED_AFTER_TURN, code: 3, ended: 'killed', says: 'waiting' });
   });
 
-  it.each(LEVELS)('ends as if killed where a signal ends the process, at level %s', async (level) => {
+  it.each(levelsOf(2))('ends as if killed where a signal ends the process, at level %s', async (level) => {
     const folder = bench.newPath();
     const host = bench.start('worker-host', [folder, level, 'wait']);
     await host.said('waiting');
@@ -476,9 +486,7 @@ describe.concurrent('D28, TPB-09: a worker thread', () => {
 
 describe.concurrent('D29, TPB-09: a child of the process', () => {
   it.each(
-    ['fork', 'cluster'].flatMap((kind) =>
-      ['process.exit', 'SIGTERM'].flatMap((ending) => LEVELS.map((level) => ({ kind, ending, level }))),
-    ),
+    atLevels(['process.exit', 'SIGTERM'].flatMap((ending) => ['fork', 'cluster'].map((kind) => ({ kind, ending })))),
   )('does not touch its pod: $kind, $ending, at level $level', async ({ kind, ending, level }) => {
     const folder = bench.newPath();
     const host = bench.start('fork-host', [folder, level, kind, ending]);

@@ -26,7 +26,7 @@ const CALLS = [
 const BLOWS = ['signal=KILL', 'error=EIO', 'error=ENOSPC'] as const;
 type Blow = (typeof BLOWS)[number];
 /** How many points of each scenario are struck; all of them where there are fewer. */
-const POINTS = { small: 8, ci: 120, long: Number.POSITIVE_INFINITY }[testSize];
+const POINTS = { small: 5, ci: 120, long: Number.POSITIVE_INFINITY }[testSize];
 const STEPS_SEED = 77;
 
 /** Why this cannot be done here; undefined where it can. */
@@ -109,7 +109,7 @@ describe.skipIf(why !== undefined)('D1, D9: at each system call', () => {
     console.log(
       `# system calls struck: ${runs} (${killed} killed, ${failed} ended with an error, ${survived} went on to the end), seed ${SEED}`,
     );
-    expect(runs).toBeGreaterThan(30);
+    expect(runs).toBeGreaterThanOrEqual(4 * Math.min(POINTS, 100));
     expect(killed).toBeGreaterThan(0);
     expect(survived).toBeGreaterThan(0);
   });

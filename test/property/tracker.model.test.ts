@@ -15,7 +15,7 @@ vi.mock('../../src/disk/system.ts', async () => ({
   nodeSystem: (await import('../tracker/fast-system.ts')).fastSystem,
 }));
 
-const SIZES = { small: [100, 60], ci: [2_000, 100], long: [20_000, 100] } as const;
+const SIZES = { small: [60, 60], ci: [2_000, 100], long: [20_000, 100] } as const;
 const [RUNS, COMMANDS] = SIZES[sizeAsked(process.env.EVERPOD_TEST_SIZE)];
 const SEED = Number(process.env.EVERPOD_TEST_SEED ?? Date.now() % 2 ** 31);
 

@@ -2,10 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type Forecast, ProgressHistory, type ProgressSample } from '../../src/tracker/eta.ts';
-import { growingRun, type Run, shrinkingRun, stalledRun } from './eta-runs.ts';
+import { heldOutGrowing, heldOutShrinking, heldOutStalled } from './eta-held-out.ts';
+import { growingRun, latecomingRun, type Run, shrinkingRun, stalledRun } from './eta-runs.ts';
 
-/** The constants of the model were chosen with seeds below 31; three were changed later, when the results of these had been seen. */
+/** The constants of the model were chosen with seeds below 41; three were changed later, when the results of these had been seen. */
 const SEEDS = Array.from({ length: 40 }, (_, index) => 1_001 + index);
+/** No constant was chosen with any of these. */
+const HELD_OUT_SEEDS = Array.from({ length: 60 }, (_, index) => 700_001 + index);
 const HITS_MIN = 0.8;
 const RATIO_MEDIAN_MAX = 4;
 const LOOKS = 400;
@@ -36,16 +39,37 @@ describe('the range, over whole runs from their first tenth on', () => {
     expect(verdict.ranges / verdict.looks).toBeGreaterThanOrEqual(rangesMin);
   });
 
-  it.each(['demo-crawl-politely', 'demo-crawl-far'])('the recording %s: the same', (name) => {
-    const file = new URL(`../fixtures/runs/${name}.json`, import.meta.url);
-    const rows = JSON.parse(readFileSync(file, 'utf8')) as [number, number, number, number][];
-    const samples = rows.map(([atMs, done, known, failing]) => ({ atMs, done, known, failing }));
-    const verdict = judge([{ name, samples }]);
-    tell(name, verdict);
-    expect(verdict.hits / verdict.ranges).toBeGreaterThanOrEqual(HITS_MIN);
-    expect(median(verdict.ratios)).toBeLessThanOrEqual(RATIO_MEDIAN_MAX);
-    expect(verdict.ranges / verdict.looks).toBeGreaterThanOrEqual(0.4);
+  it.each([
+    ['shrinking', heldOutShrinking, HITS_MIN],
+    ['stalled', heldOutStalled, HITS_MIN],
+    // The goal is the same, and is missed by far: docs/watching.md says so. It must not become worse.
+    ['growing', heldOutGrowing, 0.4],
+  ] as const)('held out, %s: holds the truth as often as docs/watching.md says', (name, make, hitsMin) => {
+    const verdict = judge(HELD_OUT_SEEDS.map(make));
+    tell(`held out, ${name}`, verdict);
+    expect(verdict.hits / verdict.ranges).toBeGreaterThanOrEqual(hitsMin);
   });
+
+  it('says of a tree whose failed pages wait for the next pass that nobody knows, nearly always', () => {
+    const verdict = judge(SEEDS.map(latecomingRun));
+    tell('latecoming', verdict);
+    expect(verdict.ranges / verdict.looks).toBeLessThan(0.05);
+    expect((verdict.states.growing ?? 0) / verdict.looks).toBeGreaterThan(0.9);
+  });
+
+  it.each(['demo-crawl-politely', 'demo-crawl-far', 'held-out-politely', 'held-out-far'])(
+    'the recording %s: the same',
+    (name) => {
+      const file = new URL(`../fixtures/runs/${name}.json`, import.meta.url);
+      const rows = JSON.parse(readFileSync(file, 'utf8')) as [number, number, number, number][];
+      const samples = rows.map(([atMs, done, known, failing]) => ({ atMs, done, known, failing }));
+      const verdict = judge([{ name, samples }]);
+      tell(name, verdict);
+      expect(verdict.hits / verdict.ranges).toBeGreaterThanOrEqual(HITS_MIN);
+      expect(median(verdict.ratios)).toBeLessThanOrEqual(RATIO_MEDIAN_MAX);
+      expect(verdict.ranges / verdict.looks).toBeGreaterThanOrEqual(0.4);
+    },
+  );
 
   it('says of an outage that the run stands still, in most of its time, and of nothing else', () => {
     let during = 0;

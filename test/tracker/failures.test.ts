@@ -2,16 +2,15 @@
 import { spawn } from 'node:child_process';
 import diagnostics from 'node:diagnostics_channel';
 import { once } from 'node:events';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { POD, PodError } from '../../src/index.ts';
 import type { TrackerOptions } from '../../src/tracker/options.ts';
 import { ProgressTracker } from '../../src/tracker/tracker.ts';
+import { builtFile } from '../bundle.ts';
 import { useTemporary } from './temporary.ts';
 
 const temporary = useTemporary();
-const CHILD = join(dirname(fileURLToPath(import.meta.url)), 'children', 'dies-in-flight.ts');
+const CHILD = builtFile('test/tracker/children/dies-in-flight.ts');
 
 function open(keys: Iterable<string> = [], maxTries: number = 0): ProgressTracker {
   const tracker = temporary.keep(ProgressTracker.open(temporary.path(), { maxTries }));
@@ -104,7 +103,7 @@ describe('retryAfterMs', () => {
 /** A process that takes the first task and ends in a way. */
 async function endInFlight(way: 'kill' | 'error' | 'signal' | 'exit'): Promise<string> {
   const path = temporary.path();
-  const child = spawn(process.execPath, ['--import', 'tsx', CHILD, path, way], { stdio: 'ignore' });
+  const child = spawn(process.execPath, [CHILD, path, way], { stdio: 'ignore' });
   const [code, signal] = await once(child, 'close');
   expect([way, code, signal]).toEqual([
     way,

@@ -2,6 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import type { PacedOptions } from '../../src/tracker/options.ts';
+import type { TaskError } from '../../src/tracker/task.ts';
 import { ProgressTracker } from '../../src/tracker/tracker.ts';
 import { clock } from './fast-system.ts';
 import { useTemporary } from './temporary.ts';
@@ -173,6 +174,42 @@ describe('a paced loop', () => {
     await taken.leave();
   });
 
+  it('ends when nothing is left, also where a group was freed long before its time', async () => {
+    const tracker = open(['a1', 'a2']);
+    tracker.blockGroup('a', clock.now() + 3_600_000);
+    const taken = new Taken(tracker, { concurrency: 2, group: hostOf, perGroup: 2 });
+    expect(await taken.since()).toEqual([]);
+    tracker.blockGroup('a', 0);
+    for (const key of await taken.since()) tracker.markDone(key);
+    for (const key of await taken.since()) tracker.markDone(key);
+    expect(tracker.numDone()).toBe(2);
+    await taken.since();
+    expect(taken.ended).toBe(true);
+  });
+
+  it('misses no moment that comes while it looks at the clock', async () => {
+    for (let early = 1; early < 12; early++) {
+      const tracker = open(['a'], 2);
+      const taken = new Taken(tracker, { concurrency: 2, retryDelayMs: 50 });
+      expect(await taken.since()).toEqual(['a']);
+      tracker.fail('a', new Error('no'));
+      await taken.since();
+      clock.advance(50 - early);
+      // From now on every look at the clock takes it a millisecond further, and no timer comes to help.
+      const startedMs = clock.now();
+      let looks = 0;
+      const ticking = vi.spyOn(clock, 'now').mockImplementation(() => startedMs + looks++);
+      const after = vi.spyOn(clock, 'after');
+      tracker.add('b');
+      for (let turns = 0; turns < 5; turns++) await taken.since();
+      const isWaiting = after.mock.calls.length > 0;
+      ticking.mockRestore();
+      after.mockRestore();
+      if (!isWaiting) expect(tracker.tries('a'), `${early} ms early`).toBe(2);
+      await taken.leave();
+    }
+  });
+
   it('waits for a task that is put off', async () => {
     const tracker = open(['a', 'b']);
     tracker.shouldTry('a');
@@ -246,6 +283,28 @@ describe('a paced loop', () => {
     expect(taken.ended).toBe(true);
     expect(pauses.length).toBe(2);
     expect(tracker.numDone()).toBe(5);
+  });
+
+  it('takes errors that do not count for answers: they open nothing, and close what is open', async () => {
+    const tracker = open(['a', 'b', 'c', 'd', 'e', 'f'], 1);
+    const pauses: unknown[] = [];
+    tracker.on('pause', (event) => pauses.push(event));
+    const counts = ({ message }: TaskError): boolean => message === 'no network';
+    const taken = new Taken(tracker, { concurrency: 2, breaker: { failures: 2, pauseMs: 1_000, counts } });
+    expect(await taken.since()).toEqual(['a', 'b']);
+    for (const key of ['a', 'b']) tracker.fail(key, new Error('HTTP 500'));
+    expect(await taken.since()).toEqual(['c', 'd']);
+    expect(pauses).toEqual([]);
+    for (const key of ['c', 'd']) tracker.fail(key, new Error('no network'));
+    expect(await taken.since()).toEqual([]);
+    expect(pauses.length).toBe(1);
+    clock.advance(1_000);
+    const [probe] = await taken.since();
+    tracker.fail(probe as string, new Error('HTTP 500'));
+    const rest = await taken.since();
+    expect(rest.length).toBe(2);
+    expect(tracker.tries('a')).toBe(1);
+    await taken.leave();
   });
 
   it('ends at its limit, and at its signal also while it waits', async () => {

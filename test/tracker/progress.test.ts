@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type ProgressStream, ProgressTracker, type TrackerStats } from '../../src/index.ts';
 import { progressLine } from '../../src/tracker/progress.ts';
 import { widthOf } from '../../src/tracker/wording.ts';
+import { builtAddress } from '../bundle.ts';
 import { clock } from './fast-system.ts';
 import { codeOf, useTemporary } from './temporary.ts';
 
@@ -179,12 +180,12 @@ describe('attachProgress', () => {
   });
 
   it('keeps no process alive, and leaves the line complete when it ends', () => {
-    const index = new URL('../../src/index.ts', import.meta.url).href;
+    const index = builtAddress('src/index.ts');
     const code = `import { ProgressTracker } from ${JSON.stringify(index)};
       const tasks = ProgressTracker.open(${JSON.stringify(temporary.path())});
       tasks.add('a');
       tasks.attachProgress();`;
-    const child = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
+    const child = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
       encoding: 'utf8',
       timeout: 30_000,
     });

@@ -2,18 +2,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { meanwhile } from '../../src/disk/lock.ts';
 import { describeResume } from '../../src/tracker/describe-resume.ts';
 import type { ResumeReport } from '../../src/tracker/resume.ts';
 import { LISTED_KEYS_MAX, whyNothingLeft } from '../../src/tracker/resume.ts';
 import { ProgressTracker } from '../../src/tracker/tracker.ts';
+import { builtFile } from '../bundle.ts';
 import { useTemporary } from './temporary.ts';
 
 const temporary = useTemporary();
-const CHILD = join(dirname(fileURLToPath(import.meta.url)), 'children', 'leaves-tasks.ts');
+const CHILD = builtFile('test/tracker/children/leaves-tasks.ts');
 
 interface Left {
   readonly path: string;
@@ -26,7 +26,7 @@ interface Left {
 async function leave(ending: string): Promise<Left> {
   const path = temporary.path('crawl.pod');
   const flags = ending === 'full heap' ? ['--max-old-space-size=60'] : [];
-  const child = spawn(process.execPath, [...flags, '--import', 'tsx', CHILD, path, ending], { stdio: 'ignore' });
+  const child = spawn(process.execPath, [...flags, CHILD, path, ending], { stdio: 'ignore' });
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
   return { path, pid: child.pid, code, signal };
 }
