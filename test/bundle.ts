@@ -35,7 +35,7 @@ const CACHE = join(PROJECT, 'node_modules/.cache/everpod-tests');
 const SOURCES = /^(?:src|examples)\/.*\.ts$|^test\/[\w-]+\/children\/.*\.ts$|^test\/docs\/example-site\.ts$/;
 /** What is started, or imported by a program that a test writes. */
 const ENTRIES =
-  /^src\/(?:index|cli\/main)\.ts$|^examples\/[\w-]+\.ts$|^examples\/crawl\/crawl-state\.ts$|^test\/[\w-]+\/children\/.*\.ts$|^test\/docs\/example-site\.ts$/;
+  /^src\/(?:index|shared\/index|cli\/main)\.ts$|^examples\/[\w-]+\.ts$|^examples\/crawl\/crawl-state\.ts$|^test\/[\w-]+\/children\/.*\.ts$|^test\/docs\/example-site\.ts$/;
 /** What the library and an application must have in common stays outside, as in real life; so does what only the examples need. */
 const EXTERNAL = ['commander', 'signal-exit', 'write-file-atomic', 'htmlparser2', 'robots-parser'];
 

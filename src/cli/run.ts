@@ -9,6 +9,7 @@ import { type Command, type Output, sayError } from './command.ts';
 import { KEEPING } from './keep.ts';
 import { LOOKING } from './look.ts';
 import { MENDING } from './mend.ts';
+import { SERVING } from './serve.ts';
 import { STEERING } from './steer.ts';
 import { TRANSFERRING } from './transfer.ts';
 import { WATCHING } from './watch.ts';
@@ -21,6 +22,7 @@ export const COMMANDS: readonly Command[] = [
   ...STEERING,
   ...MENDING,
   ...KEEPING,
+  ...SERVING,
 ];
 
 const HELP_WIDTH = 100;

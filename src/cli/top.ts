@@ -29,6 +29,7 @@ const EXIT_CODES: Readonly<Record<Stop, number>> = {
   SIGINT: 0,
   key: 0,
   'output closed': 0,
+  over: 0,
   SIGHUP: 129,
   SIGTERM: 143,
 };
@@ -92,7 +93,7 @@ async function onScreen(watch: RunWatch, path: string, everyMs: number): Promise
   };
   try {
     draw();
-    return await untilSignal(everyMs, look, stdin.isTTY ? stdin : undefined);
+    return await untilSignal(everyMs, look, { keyboard: stdin.isTTY ? stdin : undefined });
   } finally {
     stdout.off('resize', draw);
     process.off('exit', leave);

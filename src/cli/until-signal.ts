@@ -4,7 +4,7 @@
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** What ended it. */
-export type Stop = (typeof SIGNALS)[number] | 'output closed' | 'key';
+export type Stop = (typeof SIGNALS)[number] | 'output closed' | 'key' | 'over';
 
 /** The keyboard of a terminal, as it is looked at here. */
 export interface Keyboard {
@@ -21,10 +21,14 @@ const QUIT: readonly string[] = ['q', 'Q', '\u0003'];
 /**
  * Calls `work` every so often; what it throws ends it, too.
  *
- * @param keyboard where the key `q` ends it, too; it is as it was when the promise settles
+ * @param options `keyboard`: where the key `q` ends it, too; it is as it was when the promise settles. `isOver` ends it when it says so
  * @returns which signal ended it; nobody reads the output any more counts as one
  */
-export function untilSignal(everyMs: number, work: () => void, keyboard?: Keyboard): Promise<Stop> {
+export function untilSignal(
+  everyMs: number,
+  work: () => void,
+  { keyboard, isOver = () => false }: { keyboard?: Keyboard | undefined; isOver?: () => boolean } = {},
+): Promise<Stop> {
   return new Promise((resolve, reject) => {
     let timer: NodeJS.Timeout | undefined;
     const listeners = SIGNALS.map((signal) => [signal, () => end(() => resolve(signal))] as const);
@@ -44,6 +48,10 @@ export function untilSignal(everyMs: number, work: () => void, keyboard?: Keyboa
     const step = (): void => {
       try {
         work();
+        if (isOver()) {
+          end(() => resolve('over'));
+          return;
+        }
         timer = setTimeout(step, everyMs);
       } catch (error) {
         end(() => reject(error));
@@ -54,6 +62,6 @@ export function untilSignal(everyMs: number, work: () => void, keyboard?: Keyboa
     keyboard?.setRawMode(true);
     keyboard?.on('data', pressed);
     keyboard?.resume();
-    timer = setTimeout(step, everyMs);
+    timer = setTimeout(step, isOver() ? 0 : everyMs);
   });
 }

@@ -38,7 +38,15 @@ export type PodErrorCode =
   /** The view belongs to a value that was replaced or deleted. */
   | 'ERR_POD_DETACHED'
   /** The operation is not possible here. */
-  | 'ERR_POD_UNSUPPORTED';
+  | 'ERR_POD_UNSUPPORTED'
+  /** The claim or the lock that the call relied on was lost meanwhile; nothing was changed. */
+  | 'ERR_POD_STALE'
+  /** No owner of a shared pod could be reached; nothing was changed. */
+  | 'ERR_POD_DISCONNECTED'
+  /** Nobody can say whether the call took effect. */
+  | 'ERR_POD_UNCERTAIN'
+  /** The other end speaks another version, or breaks the rules of the channel. */
+  | 'ERR_POD_PROTOCOL';
 
 /** Where an error happened; every field is optional. */
 export interface PodErrorDetails {

@@ -20,7 +20,7 @@ export interface LiveHome<V, K extends Key> extends EntryHome<V, K> {
   isUnsynced(entry: Entry<V, K>): boolean;
   /** Whether entries may be let go now. */
   readonly mayLetGo: boolean;
-  afterTurn(work: () => void): void;
+  readonly owner: EntryHome<V, K>['owner'] & { afterTurn?(work: () => void): void };
 }
 
 export class LiveEntries<V, K extends Key> {
@@ -96,7 +96,7 @@ export class LiveEntries<V, K extends Key> {
     if (entry.isViewed && this.#weakened < WEAK_PER_TURN_MAX) {
       // Whoever holds a view holds the entry, so as long as anybody does, the table finds it again.
       if (this.#weakened++ === 0) {
-        this.#home.afterTurn(() => {
+        this.#home.owner.afterTurn?.(() => {
           this.#weakened = 0;
         });
       }

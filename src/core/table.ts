@@ -406,11 +406,6 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
     return this.dirty.changed.has(entry) || this.sinceFlush?.changed.has(entry) === true;
   }
 
-  afterTurn(work: () => void): void {
-    this.owner.afterTurn?.(work);
-  }
-
-  /** The rows, to be saved. */
   get rows(): Rows<V, K> {
     return this.#live.rows;
   }

@@ -27,9 +27,39 @@ export const BYTE_ORDER = 0x0102_0304;
 /** The footer's length, the byte order, and the crc of all before it. */
 const TRAILER_BYTES = 12;
 
+/** A shard as the footer lists it: lines, bytes, crc and sequence as in the manifest; then what the file was: size, time, inode, device. */
+type IndexedShard = [
+  shard: number,
+  lines: number,
+  bytes: number,
+  crc: string,
+  seq: number,
+  tastypy: boolean,
+  size: number,
+  mtimeMs: number,
+  ino: number,
+  dev: number,
+];
+
+/** What the file says at its end of what is before it. */
+export interface IndexFooter {
+  format: typeof INDEX_FORMAT;
+  id: string;
+  gen: number;
+  begin: LogMark;
+  end: LogMark;
+  /** Of the hashes. */
+  seed: number;
+  slotEnd: number;
+  buckets: number;
+  /** Numbers of shards, with `true` where the keys are tastypy's; complements of numbers of segments. */
+  sources: [number: number, tastypy: boolean][];
+  shards: IndexedShard[];
+}
+
 const count = z.number().int().min(0);
 const mark = z.strictObject({ s: count, crc: z.number().int() });
-const footerSchema = z.strictObject({
+const footerSchema: z.ZodType<IndexFooter> = z.strictObject({
   format: z.literal(INDEX_FORMAT),
   id: z.string(),
   gen: count,
@@ -38,15 +68,11 @@ const footerSchema = z.strictObject({
   seed: z.number(),
   slotEnd: count,
   buckets: count,
-  /** Numbers of shards, with `true` where the keys are tastypy's; complements of numbers of segments. */
   sources: z.array(z.tuple([z.number().int(), z.boolean()])),
-  /** Lines, bytes, crc and sequence as in the manifest; then what the file was: size, time, inode, device. */
   shards: z.array(
     z.tuple([count, count, count, z.string(), count, z.boolean(), count, z.number(), z.number(), z.number()]),
   ),
 });
-/** What the file says at its end of what is before it. */
-export type IndexFooter = z.infer<typeof footerSchema>;
 
 /** A saved index whose checksum is right. */
 export interface SavedIndex {
@@ -72,11 +98,19 @@ export function readIndex(fs: FileSystem, folder: string, manifest: Manifest): S
   if (bytes.readInt32LE(trailer + 4) !== BYTE_ORDER || length < 0 || length > trailer) return undefined;
   if (crc32(bytes.subarray(0, trailer + 8)) !== bytes.readUInt32LE(trailer + 8)) return undefined;
   // The checksum says that it is ours; it may still be of another version.
-  const parsed = footerSchema.safeParse(JSON.parse(bytes.toString('utf8', trailer - length, trailer)));
+  const parsed = footerSchema.safeParse(parseOrUndefined(bytes.toString('utf8', trailer - length, trailer)));
   if (!parsed.success) return undefined;
   const footer = parsed.data;
   if (footer.id !== manifest.id || footer.gen !== manifest.generation) return undefined;
   return { begin: footer.begin, end: footer.end, footer, bytes: bytes.subarray(0, trailer - length) };
+}
+
+function parseOrUndefined(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether every shard is listed as it was when the index was written, and its file has not been touched since. */
@@ -105,6 +139,8 @@ export function shardsAsIndexed(
 /** The rows of a saved index; undefined where they do not hold together. */
 export function indexedRows<V, K extends Key>({ footer, bytes }: SavedIndex, texts: Texts): Rows<V, K> | undefined {
   const numbers = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
+  // Counts that cannot be are not worth looking for.
+  if (footer.slotEnd > numbers.length || footer.buckets > numbers.length) return undefined;
   const chunks: Int32Array[] = [];
   let at = 0;
   for (const length of Rows.chunkLengths(footer.slotEnd)) {

@@ -13,7 +13,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { PodError } from '../core/errors.ts';
 import { diskError, errorCode } from './files.ts';
-import { LOCK_NAME } from './names.ts';
+import { ADDRESS_NAME, LOCK_NAME } from './names.ts';
 
 /** Who holds, or last held, a lock. */
 export interface LockOwner {
@@ -298,13 +298,17 @@ function startTicksOf(pid: number): string | undefined {
   }
 }
 
-function thisProcess(): LockOwner {
-  let bootId = '';
+/** Tells one start of the machine from another; empty where the system does not tell. */
+export function bootIdentity(): string {
   try {
-    bootId = fs.readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+    return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
   } catch {
-    // Only Linux tells; elsewhere a stale lock is recognised by its process alone.
+    return ''; // Only Linux tells; elsewhere a stale lock is recognised by its process alone.
   }
+}
+
+function thisProcess(): LockOwner {
+  const bootId = bootIdentity();
   const startTicks = startTicksOf(process.pid) ?? '';
   const since = new Date().toISOString();
   const namespace = pidNamespace();
@@ -391,6 +395,12 @@ function readOwner(path: string): LockOwner | undefined {
   };
 }
 
+function adviceFor(folder: string): string {
+  return fs.existsSync(join(folder, ADDRESS_NAME))
+    ? "It is served to other processes: join them with SharedPOD.open or SharedTracker.open of 'everpod/shared', or read it with mode: 'r'."
+    : "Open it with mode: 'r' to read beside the writer, or close it there first. Processes that must all write share it: see 'everpod/shared'.";
+}
+
 function lockedError(folder: string, owner: LockOwner | undefined): PodError {
   const who =
     owner === undefined
@@ -400,8 +410,7 @@ function lockedError(folder: string, owner: LockOwner | undefined): PodError {
         : `process ${owner.pid} on ${owner.host}, since ${owner.since}`;
   return new PodError(
     'ERR_POD_LOCKED',
-    `${folder} is open for writing in ${who}. Only one process can write to a folder. ` +
-      `Open it with mode: 'r' to read beside the writer, or close it there first.`,
+    `${folder} is open for writing in ${who}. Only one process can write to a folder. ${adviceFor(folder)}`,
     { path: folder, info: { ...owner } },
   );
 }

@@ -6,6 +6,20 @@ import { randomBytes } from 'node:crypto';
 export const MANIFEST_NAME = 'pod.json';
 export const LOCK_NAME = 'lock';
 export const INDEX_NAME = 'index.bin';
+/** Where the owner of a shared pod listens. */
+export const ADDRESS_NAME = 'shared.json';
+/** What the owner of a shared pod has answered, and to whom. */
+export const REQUESTS_NAME = 'shared-requests.jsonl';
+/** A socket of an owner of a shared pod. Each has its own, so that a note never leads to another owner than the one that wrote it. */
+export function newSocketName(): string {
+  return `shared-${randomBytes(4).toString('hex')}.sock`;
+}
+
+/** Whether a name is as `newSocketName` makes it. */
+export function isSocketName(name: string): boolean {
+  return /^shared-[0-9a-f]{8}\.sock$/.test(name);
+}
+
 export const QUARANTINE_NAME = 'quarantine';
 
 /** The highest number of a shard: its file name has nine digits at most. */

@@ -123,6 +123,7 @@ export abstract class CountedPod<V, K extends Key> extends TrackerBase<V, K> {
   }
 }
 
-function percent(fraction: number, decimals: number): string {
+/** A fraction as a text such as `66.67 %`. */
+export function percent(fraction: number, decimals: number): string {
   return `${(fraction * 100).toFixed(decimals)} %`;
 }

@@ -17,7 +17,16 @@ import { asObject, copyData, isTodo, NEW_TASK, type Task, toTask } from './task.
 import { TaskIndex } from './task-index.ts';
 
 /** A task that was in flight at this many deaths of the process in a row is set aside. */
-const DEFAULT_MAX_DEATHS = 5;
+export const DEFAULT_MAX_DEATHS = 5;
+
+/**
+ * As `ProgressTracker.open`, for whoever knows better which tasks are still in flight: what was when the last process died is marked only
+ * by `markDeaths`. Not exported from the package.
+ */
+export let openUnmarked: <T extends object, K extends Key>(
+  path: string,
+  options: TrackerOptions<T, K>,
+) => { readonly tracker: ProgressTracker<T, K>; readonly markDeaths: () => void };
 
 /**
  * A pod of tasks. Each value holds the user's data and `_tries`, `_done`, `_aborted`, and `_error` once a try failed. Counters and the
@@ -68,6 +77,15 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     path: string,
     options: TrackerOptions<T, K> = {},
   ): ProgressTracker<T, K> {
+    return ProgressTracker.#open<T, K>(path, options, true);
+  }
+
+  // biome-ignore lint/complexity/noBannedTypes: as above.
+  static #open<T extends object = {}, K extends Key = string>(
+    path: string,
+    options: TrackerOptions<T, K>,
+    marksDeaths: boolean,
+  ): ProgressTracker<T, K> {
     const { init, maxTries, maxDeaths, schema, ...rest } = options;
     if (maxDeaths !== undefined && (!Number.isSafeInteger(maxDeaths) || maxDeaths < 0)) {
       throw optionsError(path, 'maxDeaths', 'must be a whole number from 0');
@@ -84,7 +102,7 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
       make: (engine) => {
         requireTasks(engine);
         const tracker = new ProgressTracker<T, K>(HANDLE_DOOR, engine);
-        if (engine.isWritable) tracker.markDeaths(maxDeaths ?? DEFAULT_MAX_DEATHS);
+        if (engine.isWritable && marksDeaths) tracker.markDeaths(maxDeaths ?? DEFAULT_MAX_DEATHS);
         return tracker;
       },
     });
@@ -227,6 +245,13 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
   }
 
   // ---- Inside.
+
+  static {
+    openUnmarked = (path, options) => {
+      const tracker = ProgressTracker.#open(path, options, false);
+      return { tracker, markDeaths: () => tracker.markDeaths(options.maxDeaths ?? DEFAULT_MAX_DEATHS) };
+    };
+  }
 
   #setMaxTries(maxTries: number): void {
     if (maxTries === this.#index.maxTries) return;

@@ -160,6 +160,9 @@ export const ANSWERS: Readonly<Record<string, AnswerForm>> = {
   ),
   restore: one(z.strictObject({ entries: count, before: z.string().optional() })),
   copy: one(z.strictObject({ path: z.string(), entries: count })),
+  'serve-pod': one(
+    z.strictObject({ path: z.string(), kind: z.enum(['pod', 'tracker']), isOwner: z.boolean(), ownerPid: count }),
+  ),
   diff: any(z.union([change, z.strictObject({ summary })])),
 };
 

@@ -162,6 +162,7 @@ const KEY = ['k1'];
 const SEEDS = temporary.path('seeds.jsonl');
 const FROM = ['--from', SEEDS];
 const ONCE = ['--once'];
+const NOW = ['--seconds', '0'];
 /** A second folder: one that is not there yet, or the same again. */
 const NEW = ['<new>'];
 const SAME = ['<same>'];
@@ -191,6 +192,7 @@ const MATRIX: Readonly<Record<string, Row>> = {
   backup:  [NEW,   ok,   ok,     ok,   ok,   ok,   bad,  bad,  bad,  bad,  not,  not,  not],
   restore: [NEW,   ok,   ok,     ok,   ok,   ok,   bad,  bad,  bad,  bad,  not,  not,  not],
   copy:    [NEW,   ok,   ok,     ok,   ok,   ok,   bad,  bad,  bad,  bad,  not,  not,  not],
+  'serve-pod': [NOW, ok, ok,     ok,   not,  does, bad,  bad,  bad,  bad,  not,  not,  not],
   diff:    [SAME,  ok,   ok,     ok,   ok,   ok,   bad,  bad,  bad,  bad,  not,  not,  not],
 };
 

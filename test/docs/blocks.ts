@@ -75,7 +75,7 @@ export function typeErrors(blocks: readonly Block[]): string[] {
   for (const block of blocks) {
     if (block.language !== 'ts') continue;
     const file = path.join(ROOT, 'test/docs', `${path.basename(block.document, '.md')}-line-${block.line}.ts`);
-    texts.set(file, { block, text: block.text.replaceAll("from 'everpod'", "from '../../src/index.ts'") });
+    texts.set(file, { block, text: sourceText(block.text) });
   }
   const { readFile, fileExists, getSourceFile } = host;
   host.readFile = (file) => texts.get(file)?.text ?? readFile(file);
@@ -95,6 +95,12 @@ export function typeErrors(blocks: readonly Block[]): string[] {
   });
 }
 
+function sourceText(text: string): string {
+  return text
+    .replaceAll("from 'everpod'", "from '../../src/index.ts'")
+    .replaceAll("from 'everpod/shared'", "from '../../src/shared/index.ts'");
+}
+
 /** A temporary folder in which blocks run one after the other. */
 export class Workshop {
   readonly folder: string = mkdtempSync(path.join(tmpdir(), 'everpod-docs-'));
@@ -102,7 +108,10 @@ export class Workshop {
   /** Writes a block so that it can be run. Returns the file. */
   write(block: Block): string {
     const file = path.join(this.folder, `line-${block.line}.mjs`);
-    const text = block.text.replaceAll(/from '(everpod|zod)'/g, (_, name: string) => `from '${addressOf(name)}'`);
+    const text = block.text.replaceAll(
+      /from '(everpod\/shared|everpod|zod)'/g,
+      (_, name: string) => `from '${addressOf(name)}'`,
+    );
     writeFileSync(file, transpiled(text));
     return file;
   }
@@ -124,6 +133,7 @@ export class Workshop {
 
 /** As an address, because a name would be looked for from the folder the block runs in. */
 function addressOf(name: string): string {
+  if (name === 'everpod/shared') return builtAddress('src/shared/index.ts');
   if (name === 'everpod') return builtAddress('src/index.ts');
   return pathToFileURL(createRequire(import.meta.url).resolve(name)).href;
 }

@@ -86,7 +86,7 @@ describe('the README names', () => {
 
   it('the commands as the command line knows them, and their options', () => {
     const section = readme.slice(readme.indexOf('## The command'), readme.indexOf('## More'));
-    const inReadme = [...section.matchAll(/^\| `(\w+) [A-Z]+/gm)].map(([, name]) => name as string);
+    const inReadme = [...section.matchAll(/^\| `([\w-]+) [A-Z]+/gm)].map(([, name]) => name as string);
     const commands = COMMANDS.filter(({ isHidden }) => isHidden !== true);
     expect(inReadme).toEqual(commands.map(({ name }) => name));
     const options = commands.flatMap(({ options: own = [] }) =>

@@ -1,0 +1,290 @@
+/**
+ * `SharedTracker`: one progress tracker, worked on by several processes of a machine at once.
+ */
+import { copyJson } from '../core/json.ts';
+import { copyKey, type Key } from '../core/key.ts';
+import { normalizePath } from '../pod/open-pods.ts';
+import { type Entries, type PodOptions, pairs } from '../pod/options.ts';
+import type { ErrorClass } from '../tracker/error-classes.ts';
+import type { FailOptions, GateOptions, LoopOptions, RetryOptions, TrackerOptions } from '../tracker/options.ts';
+import type { TrackerStats } from '../tracker/stats.ts';
+import { type Task, toTaskError } from '../tracker/task.ts';
+import type { RemoteTracker, TrackerOperation } from './async-types.ts';
+import { Caller } from './caller.ts';
+import { pagesOf } from './remote-pages.ts';
+import { SHARED_DOOR } from './shared-base.ts';
+import { SharedCounts } from './shared-counts.ts';
+import {
+  checkSharedLoopOptions,
+  type SharedLoopOptions,
+  type SharedTrackerOptions,
+  splitOptions,
+} from './shared-options.ts';
+import { TokenBook, TryLoop } from './try-loop.ts';
+
+/**
+ * A tracker that several processes, or threads, work on at once. `tryKeys()` never hands one task to two at a time: a task is claimed, in one
+ * durable step with the count of its try, until `markDone`, `fail` or `abort` says how it went, or until whoever has it dies or is not heard of
+ * any more; then it is to do again.
+ *
+ * @typeParam T the user's data in each task
+ * @typeParam K the keys
+ *
+ * @example
+ * const tasks = await SharedTracker.open('crawl.pod', { maxTries: 3 });
+ * await tasks.addIfAbsent('https://a.example/');
+ * for await (const url of tasks.tryKeys()) {
+ *   try {
+ *     await tasks.addManyIfAbsent(await linksOf(url));
+ *     await tasks.markDone(url);
+ *   } catch (error) {
+ *     await tasks.fail(url, error);
+ *   }
+ * }
+ * await tasks.close();
+ */
+// biome-ignore lint/complexity/noBannedTypes: {} is "no data of one's own", which is what a plain crawl has.
+export class SharedTracker<T extends object = {}, K extends Key = string>
+  extends SharedCounts<Task<T>, K, TrackerOperation<T, K>>
+  implements RemoteTracker<T, K>
+{
+  readonly #tokens: TokenBook = new TokenBook();
+
+  /**
+   * Joins the processes that share a folder; see `SharedPOD.open`. `maxTries`, where it is given, is set for everybody.
+   *
+   * @throws {PodError} as `SharedPOD.open` and `ProgressTracker.open`
+   */
+  // biome-ignore lint/complexity/noBannedTypes: as above.
+  static async open<T extends object = {}, K extends Key = string>(
+    path: string,
+    options: SharedTrackerOptions<T, K> = {},
+  ): Promise<SharedTracker<T, K>> {
+    const place = normalizePath(path);
+    const { share, folder } = splitOptions(place, options);
+    const { init, maxTries, maxDeaths, schema, ...rest } = folder as TrackerOptions<T, K>;
+    const caller = new Caller(
+      place,
+      {
+        kind: 'tracker',
+        pod: rest as unknown as PodOptions<never, Key>,
+        tracker: { maxDeaths, schema: schema as TrackerOptions<object, Key>['schema'] },
+        ...share,
+      },
+      share.reconnectTimeoutMs,
+    );
+    const { isNew } = await caller.open(share.joinTimeoutMs);
+    const tracker = new SharedTracker<T, K>(SHARED_DOOR, caller);
+    try {
+      if (maxTries !== undefined && maxTries !== (await tracker.maxTries)) await tracker.setMaxTries(maxTries);
+      if (isNew && init !== undefined) await tracker.update(init);
+    } catch (error) {
+      await tracker.close();
+      throw error;
+    }
+    return tracker;
+  }
+
+  /** How often a task is handed out at most; 0 means no limit. */
+  get maxTries(): Promise<number> {
+    return this.read('maxTries');
+  }
+
+  /** Sets it for everybody, durably. */
+  setMaxTries(maxTries: number): Promise<void> {
+    return this.read('setMaxTries', maxTries);
+  }
+
+  // ---- Adding.
+
+  override async set(key: K, value: T | Task<T>): Promise<this> {
+    return await super.set(key, value as Task<T>);
+  }
+
+  override async update(...sources: Entries<Partial<Task<T>>, K>[]): Promise<void> {
+    for (const source of sources) {
+      await this.inParts('update', pairs(source), ([key, value]) => [copyKey(key), copyJson(value)]);
+    }
+  }
+
+  /** @throws {PodError} `ERR_POD_DUPLICATE_KEY` */
+  add(key: K, data?: T): Promise<void> {
+    return this.change('add', copyKey(key), optional(data));
+  }
+
+  addIfAbsent(key: K, data?: T): Promise<boolean> {
+    return this.change('addIfAbsent', copyKey(key), optional(data));
+  }
+
+  /** What was added before a key that is there already stays. */
+  async addMany(keys: Iterable<K>): Promise<void> {
+    await this.inParts('addMany', keys, copyKey);
+  }
+
+  addManyIfAbsent(keys: Iterable<K>): Promise<number> {
+    return this.inParts('addManyIfAbsent', keys, copyKey);
+  }
+
+  // ---- How a task went.
+
+  /**
+   * Marks a task as done, with more data if given.
+   *
+   * @throws {PodError} `ERR_POD_STALE` where the task was handed out to this handle and its claim was lost since: nothing was changed, and the
+   * task is with somebody else, or to do again. `ERR_POD_UNKNOWN_KEY`, `ERR_POD_VALUE`, `ERR_POD_SCHEMA`
+   */
+  markDone(key: K, data?: Partial<T>): Promise<void> {
+    return this.#say('markDone', key, optional(data));
+  }
+
+  /** Remembers why a try failed; see `ProgressTracker.fail`. @throws {PodError} as `markDone` */
+  fail(key: K, error: unknown, options?: FailOptions): Promise<void> {
+    return this.#say('fail', key, errorArgument(error, 'Error'), optional(options));
+  }
+
+  /** Sets a task aside. @throws {PodError} as `markDone` */
+  abort(key: K, reason?: unknown): Promise<void> {
+    return this.#say('abort', key, reason === undefined ? null : errorArgument(reason, 'Aborted'));
+  }
+
+  markNotDone(key: K): Promise<void> {
+    return this.change('markNotDone', copyKey(key));
+  }
+
+  done(key: K): Promise<boolean> {
+    return this.read('done', copyKey(key));
+  }
+
+  unabort(key: K): Promise<void> {
+    return this.change('unabort', copyKey(key));
+  }
+
+  aborted(key: K): Promise<boolean> {
+    return this.read('aborted', copyKey(key));
+  }
+
+  tries(key: K): Promise<number> {
+    return this.read('tries', copyKey(key));
+  }
+
+  incrementTries(key: K): Promise<void> {
+    return this.change('incrementTries', copyKey(key));
+  }
+
+  decrementTries(key: K): Promise<void> {
+    return this.change('decrementTries', copyKey(key));
+  }
+
+  resetTries(key: K): Promise<void> {
+    return this.change('resetTries', copyKey(key));
+  }
+
+  retry(options: RetryOptions<K> = {}): Promise<number> {
+    const { keys, since, ...rest } = options;
+    return this.change('retry', {
+      ...rest,
+      ...(keys !== undefined && { keys: Array.from(keys, (key) => copyKey(key)) }),
+      ...(since !== undefined && { since: since instanceof Date ? since.toISOString() : since }),
+    });
+  }
+
+  errorClasses(): Promise<ErrorClass<K>[]> {
+    return this.read('errorClasses');
+  }
+
+  // ---- Gates. `shouldTry` claims the task for this handle, as `tryKeys` does.
+
+  shouldDo(key: K, options?: GateOptions): Promise<boolean> {
+    return this.read('shouldDo', copyKey(key), optional(options));
+  }
+
+  shouldDoAdd(key: K, options?: GateOptions): Promise<boolean> {
+    return this.change('shouldDoAdd', copyKey(key), optional(options));
+  }
+
+  /** Whether the task is to do and nobody works on it; then its try is counted and it is this handle's. */
+  shouldTry(key: K, options?: GateOptions): Promise<boolean> {
+    return this.#claimKey(false, key, options);
+  }
+
+  shouldTryAdd(key: K, options?: GateOptions): Promise<boolean> {
+    return this.#claimKey(true, key, options);
+  }
+
+  // ---- Loops.
+
+  async *todoKeys(options?: LoopOptions): AsyncIterableIterator<K> {
+    checkSharedLoopOptions(this.path, options ?? {});
+    for await (const [key] of pagesOf<Task<T>, K>(this.caller, 'todo', false, options)) yield key;
+  }
+
+  async *todoItems(options?: LoopOptions): AsyncIterableIterator<[K, Task<T>]> {
+    checkSharedLoopOptions(this.path, options ?? {});
+    yield* pagesOf<Task<T>, K>(this.caller, 'todo', true, options);
+  }
+
+  async *todoValues(options?: LoopOptions): AsyncIterableIterator<Task<T>> {
+    for await (const [, task] of this.todoItems(options)) yield task;
+  }
+
+  /**
+   * Hands out what is to do, to all loops of all processes together, each task to one at a time; the claim and its try are in the log by then.
+   * It waits while others work on tasks and may add more, and ends for everyone when nothing is left and nothing is claimed. A task that failed
+   * comes again in the next pass, one whose worker died in this one.
+   *
+   * Without `concurrency` a task that was neither done nor failed nor aborted is let go when the loop goes on; its try stays counted.
+   *
+   * @throws {PodError} `ERR_POD_OPTIONS` with the call; as every call, with the steps
+   */
+  tryKeys(options: SharedLoopOptions = {}): AsyncIterableIterator<K> {
+    return this.#tries(options, false, (key) => key);
+  }
+
+  /** As `tryKeys`, with each task as it was when it was handed out. */
+  tryItems(options: SharedLoopOptions = {}): AsyncIterableIterator<[K, Task<T>]> {
+    return this.#tries(options, true, (key, task) => [key, task]);
+  }
+
+  tryValues(options: SharedLoopOptions = {}): AsyncIterableIterator<Task<T>> {
+    return this.#tries(options, true, (_, task) => task);
+  }
+
+  stats(): Promise<TrackerStats> {
+    return this.read('stats');
+  }
+
+  // ---- Inside.
+
+  #tries<R>(
+    options: SharedLoopOptions,
+    withValues: boolean,
+    what: (key: K, task: Task<T>) => R,
+  ): AsyncIterableIterator<R> {
+    checkSharedLoopOptions(this.path, options);
+    return new TryLoop<Task<T>, K, R>(this.caller, this.#tokens, options, withValues, Date.now(), what);
+  }
+
+  async #say(operation: string, key: K, ...args: unknown[]): Promise<void> {
+    const token = this.#tokens.tokenOf(key);
+    await this.change(operation, copyKey(key), ...args, token ?? null);
+    if (token !== undefined) this.#tokens.drop(key, token);
+  }
+
+  async #claimKey(adds: boolean, key: K, options?: GateOptions): Promise<boolean> {
+    const token = await this.change<string | false>('claimKey', adds, copyKey(key), optional(options));
+    if (token === false) return false;
+    this.#tokens.keep(key, token);
+    return true;
+  }
+}
+
+function optional(value: object | undefined): unknown {
+  return value === undefined ? null : copyJson(value);
+}
+
+/** What goes over of an error: its name, message and code. Words stay words. */
+function errorArgument(error: unknown, fallbackName: string): unknown {
+  if (typeof error === 'string') return error;
+  const { name, message, code } = toTaskError(error, '', 0, fallbackName);
+  return { name, message, ...(code !== undefined && { code }) };
+}

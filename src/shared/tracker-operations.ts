@@ -1,0 +1,199 @@
+/**
+ * What a client may ask of a shared tracker beside what any pod can do.
+ */
+import { PodError } from '../core/errors.ts';
+import type { Key } from '../core/key.ts';
+import type { FailOptions, GateOptions, RetryOptions } from '../tracker/options.ts';
+import { retryAtOf } from '../tracker/task.ts';
+import type { ClaimDesk, Release } from './claims.ts';
+import { type Context, change, type Operation, PARKED, read, type ServedTracker } from './operations.ts';
+
+/** How many tasks are handed out at once at most. */
+const CLAIMS_MAX = 1000;
+
+interface TaskContext extends Context {
+  readonly tracker: ServedTracker;
+  readonly desk: ClaimDesk;
+}
+
+/** What an operation about tasks works with. */
+function tasksOf(context: Context): TaskContext {
+  if (context.tracker !== undefined && context.desk !== undefined) return context as TaskContext;
+  throw new PodError('ERR_POD_UNSUPPORTED', `${context.pod.path} is a pod and no tracker.`);
+}
+
+/** A change of one task that says nothing of a try. */
+function edit<A extends readonly unknown[]>(
+  args: Operation['args'],
+  run: (tracker: ServedTracker, args: [Key, ...A]) => unknown,
+): Operation {
+  return change(args, (context, given: [Key, ...A]) => {
+    const { tracker, group } = tasksOf(context);
+    group.touch(given[0]);
+    return run(tracker, given);
+  });
+}
+
+/** A word about how a try went; it ends the claim. */
+function word<A extends readonly unknown[]>(
+  args: Operation['args'],
+  run: (context: TaskContext, key: Key, args: A) => void,
+  overrules: boolean = false,
+): Operation {
+  return change([...args, 'text?'], (context, given: [Key, ...unknown[]]) => {
+    const tasks = tasksOf(context);
+    const key = given[0];
+    const token = given[args.length] as string | null | undefined;
+    tasks.group.touch(key);
+    tasks.desk.settle(tasks.group, tasks.client, key, token ?? undefined, overrules);
+    run(tasks, key, given.slice(1, args.length) as unknown as A);
+  });
+}
+
+const tracked = <A extends readonly unknown[]>(
+  args: Operation['args'],
+  run: (tracker: ServedTracker, args: A) => unknown,
+): Operation => read(args, (context, given: A) => run(tasksOf(context).tracker, given));
+
+export const TRACKER_OPERATIONS: readonly (readonly [string, Operation])[] = [
+  ['done', tracked(['key'], (tracker, [key]: [Key]) => tracker.done(key))],
+  ['aborted', tracked(['key'], (tracker, [key]: [Key]) => tracker.aborted(key))],
+  ['tries', tracked(['key'], (tracker, [key]: [Key]) => tracker.tries(key))],
+  ['maxTries', tracked([], (tracker) => tracker.maxTries)],
+  ['stats', tracked([], (tracker) => tracker.stats())],
+  ['errorClasses', tracked([], (tracker) => tracker.errorClasses())],
+  [
+    'shouldDo',
+    tracked(['key', 'object?'], (tracker, [key, options]: [Key, GateOptions | null]) =>
+      tracker.shouldDo(key, options ?? {}),
+    ),
+  ],
+  [
+    'counts',
+    tracked([], (tracker) => [
+      tracker.size,
+      tracker.numDone(),
+      tracker.numTried(),
+      tracker.numAborted(),
+      tracker.numTodo(),
+    ]),
+  ],
+
+  ['add', edit(['key', 'object?'], (tracker, [key, data]: [Key, object | null]) => tracker.add(key, data ?? {}))],
+  [
+    'addIfAbsent',
+    edit(['key', 'object?'], (tracker, [key, data]: [Key, object | null]) => tracker.addIfAbsent(key, data ?? {})),
+  ],
+  ['addMany', many((tracker, keys) => tracker.addMany(keys))],
+  ['addManyIfAbsent', many((tracker, keys) => tracker.addManyIfAbsent(keys))],
+  ['markNotDone', edit(['key'], (tracker, [key]) => tracker.markNotDone(key))],
+  ['unabort', edit(['key'], (tracker, [key]) => tracker.unabort(key))],
+  ['incrementTries', edit(['key'], (tracker, [key]) => tracker.incrementTries(key))],
+  ['decrementTries', edit(['key'], (tracker, [key]) => tracker.decrementTries(key))],
+  ['resetTries', edit(['key'], (tracker, [key]) => tracker.resetTries(key))],
+  [
+    'shouldDoAdd',
+    edit(['key', 'object?'], (tracker, [key, options]: [Key, GateOptions | null]) =>
+      tracker.shouldDoAdd(key, options ?? {}),
+    ),
+  ],
+  [
+    'retry',
+    change(['object?'], (context, [options]: [RetryOptions | null]) => {
+      const { tracker, group } = tasksOf(context);
+      for (const key of tracker.failedKeys()) group.touch(key);
+      for (const key of options?.keys ?? []) group.touch(key);
+      return tracker.retry(options ?? {});
+    }),
+  ],
+
+  [
+    'markDone',
+    word(['key', 'object?'], ({ tracker }, key, [data]: [object | null]) => tracker.markDone(key, data ?? undefined)),
+  ],
+  [
+    'abort',
+    word(['key', 'value?'], ({ tracker }, key, [reason]: [unknown]) => tracker.abort(key, reason ?? undefined), true),
+  ],
+  [
+    'fail',
+    word(['key', 'value?', 'object?'], ({ tracker, desk }, key, [error, options]: [unknown, FailOptions | null]) => {
+      tracker.fail(key, error ?? undefined, options ?? {});
+      const untilMs = retryAtOf(tracker.get(key));
+      if (untilMs !== undefined) desk.putOff(key, untilMs);
+    }),
+  ],
+
+  [
+    'claimKey',
+    // The first argument says whether the task is added where it is not there.
+    change(['yes', 'key', 'object?'], (context, [adds, key, options]: [boolean, Key, GateOptions | null]) => {
+      const { tracker, desk, group, client } = tasksOf(context);
+      const { allowAborted = false } = options ?? {};
+      if (adds) {
+        group.touch(key);
+        tracker.addIfAbsent(key);
+      }
+      tracker.shouldDo(key, { allowAborted }); // Refuses an unknown key and wrong options.
+      return desk.claimKey(group, client, key, allowAborted)?.token ?? false;
+    }),
+  ],
+  ['claim', change(['text', 'number', 'count', 'yes', 'yes', 'values'], claim, false)],
+  ['release', change(['text', 'values'], release, false)],
+  ['leave', change(['text', 'values', 'values'], leave, false)],
+];
+
+function many(run: (tracker: ServedTracker, keys: readonly Key[]) => unknown): Operation {
+  return change(['keys'], (context, [keys]: [Key[]]) => {
+    const { tracker, group } = tasksOf(context);
+    for (const key of keys) group.touch(key);
+    return run(tracker, keys);
+  });
+}
+
+/**
+ * Hands tasks out. `passed` are the tokens of those that the loop went on from. The answer is `[[token, key, value?], ...]`, or null when the
+ * pass is over; there is none while others may still add work.
+ */
+function claim(
+  context: Context,
+  [loop, sinceMs, limit, allowAborted, withValues, passed]: [string, number, number, boolean, boolean, string[]],
+): unknown {
+  const { tracker, desk, group, client } = tasksOf(context);
+  const name = `${client} ${loop}`;
+  desk.enter(name, sinceMs);
+  releaseAll(tasksOf(context), passed, 'passed');
+  const handed: unknown[] = [];
+  while (handed.length < Math.min(limit, CLAIMS_MAX)) {
+    const claimed = desk.claim(group, client, allowAborted);
+    if (claimed === undefined) break;
+    const { token, key } = claimed;
+    handed.push(withValues ? [token, key, tracker.snapshot(key)] : [token, key]);
+  }
+  if (handed.length > 0) return handed;
+  if (!desk.isOver) return PARKED;
+  desk.leave(name);
+  return null;
+}
+
+function release(context: Context, [how, tokens]: [string, string[]]): void {
+  if (how !== 'passed' && how !== 'unused' && how !== 'left') {
+    throw new PodError('ERR_POD_UNSUPPORTED', 'A claim is not released so.');
+  }
+  releaseAll(tasksOf(context), tokens, how);
+}
+
+/** A loop ends before everything is done. */
+function leave(context: Context, [loop, passed, unused]: [string, string[], string[]]): void {
+  const tasks = tasksOf(context);
+  releaseAll(tasks, passed, 'passed');
+  releaseAll(tasks, unused, 'unused');
+  tasks.desk.leave(`${tasks.client} ${loop}`);
+}
+
+function releaseAll({ memory, desk, group, client }: TaskContext, tokens: readonly unknown[], how: Release): void {
+  for (const token of tokens) {
+    const claimed = memory.claims.get(String(token));
+    if (claimed?.client === client) desk.release(group, claimed, how);
+  }
+}

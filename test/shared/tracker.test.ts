@@ -1,0 +1,332 @@
+// SharedTracker: claims. No task is with two at a time, every try is counted, and the loops end for everyone together.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { ProgressTracker } from '../../src/index.ts';
+import { SharedTracker } from '../../src/shared/index.ts';
+import { useBench } from '../process/built.ts';
+import { all, codeOf, ownerThread, useHandles } from './handles.ts';
+
+const bench = useBench();
+const handles = useHandles();
+const keys = (count: number): string[] => Array.from({ length: count }, (_, n) => `k${n}`);
+
+const open = (path: string, options = {}): Promise<SharedTracker<{ n?: number }>> =>
+  handles.keep(SharedTracker.open<{ n?: number }>(path, options));
+
+/** A loop that does each task, and what it was given. */
+async function worker(tracker: SharedTracker<{ n?: number }>, given: string[], pauseMs = 0): Promise<void> {
+  for await (const key of tracker.tryKeys()) {
+    given.push(key);
+    if (pauseMs > 0) await sleep(pauseMs);
+    await tracker.markDone(key);
+  }
+}
+
+describe('a shared tracker', () => {
+  it('TP-176, TPT-17, TPT-18: has the methods of a local tracker, each with a promise', async () => {
+    const path = handles.path();
+    const tracker = await open(path, { maxTries: 2 });
+    await tracker.add('a', { n: 1 });
+    await tracker.addMany(['b', 'c']);
+    expect(await tracker.addManyIfAbsent(['c', 'd'])).toBe(1);
+    expect([await tracker.addIfAbsent('d'), await tracker.addIfAbsent('e')]).toEqual([false, true]);
+    expect(await codeOf(tracker.add('a'))).toBe('ERR_POD_DUPLICATE_KEY');
+    await tracker.markDone('a', { n: 2 });
+    await tracker.markNotDone('a');
+    await tracker.markDone('a');
+    await tracker.incrementTries('b');
+    await tracker.incrementTries('b');
+    await tracker.decrementTries('b');
+    expect([await tracker.tries('b'), await tracker.done('a'), await tracker.done('nobody')]).toEqual([1, true, false]);
+    await tracker.resetTries('b');
+    await tracker.fail('c', Object.assign(new TypeError('odd'), { code: 'E_ODD' }));
+    await tracker.abort('d', 'not for us');
+    expect([await tracker.aborted('d'), await tracker.aborted('a')]).toEqual([true, false]);
+    expect((await tracker.get('c'))?._error).toMatchObject({ name: 'TypeError', message: 'odd', code: 'E_ODD' });
+    expect((await tracker.get('d'))?._error).toMatchObject({ name: 'Aborted', message: 'not for us' });
+    expect((await tracker.errorClasses()).map(({ message }) => message).sort()).toEqual(['not for us', 'odd']);
+    expect(await tracker.retry()).toBe(1);
+    await tracker.unabort('d');
+    const numbers = [tracker.numDone(), tracker.numTried(), tracker.numAborted(), tracker.numTodo()];
+    expect(await Promise.all(numbers)).toEqual([1, 0, 0, 4]);
+    expect(await Promise.all([tracker.numNotDone(), tracker.numNotTried(), tracker.numNotAborted()])).toEqual([
+      4, 5, 5,
+    ]);
+    expect([await tracker.fractionDone(), await tracker.percentDone(), await tracker.percentTodo(0)]).toEqual([
+      0.2,
+      '20.00 %',
+      '80 %',
+    ]);
+    expect(await tracker.stats()).toMatchObject({ total: 5, done: 1, todo: 4 });
+    expect(await tracker.maxTries).toBe(2);
+    await tracker.close();
+    const local = ProgressTracker.open<{ n?: number }>(path);
+    expect([local.maxTries, local.numDone(), local.get('a')?.n]).toEqual([2, 1, 2]);
+    local.close();
+  });
+
+  it('TP-177: the gates are there, and shouldTry claims', async () => {
+    const path = handles.path();
+    const [one, two] = [await open(path), await open(path)];
+    expect(await codeOf(one.shouldDo('a'))).toBe('ERR_POD_UNKNOWN_KEY');
+    expect([await one.shouldDoAdd('a'), await one.shouldTryAdd('a'), await two.shouldTry('a')]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect(await one.tries('a')).toBe(1);
+    expect(await codeOf(two.markDone('a'))).toBe('ERR_POD_STALE');
+    await one.fail('a', new Error('x'));
+    expect(await two.shouldTry('a')).toBe(true);
+    await two.markDone('a');
+    expect(await one.shouldDo('a')).toBe(false);
+  });
+
+  it('TP-178, TP-179, TPT-19, TPT-20: the iterators give what local ones give', async () => {
+    const tracker = await open(handles.path(), { maxTries: 2 });
+    await tracker.addMany(keys(20));
+    await tracker.abort('k0');
+    await tracker.incrementTries('k1');
+    await tracker.incrementTries('k1');
+    await tracker.markDone('k2');
+    await tracker.incrementTries('k3');
+    const rest = keys(20).slice(3);
+    expect(await all(tracker.todoKeys())).toEqual(rest);
+    expect((await all(tracker.todoItems({ limit: 1 })))[0]).toEqual([
+      'k3',
+      { _tries: 1, _done: false, _aborted: false },
+    ]);
+    expect(await all(tracker.todoValues({ limit: 2 }))).toHaveLength(2);
+    expect(await all(tracker.todoKeys({ allowAborted: true }))).toEqual(['k0', ...rest]);
+    expect(await all(tracker.abortedKeys())).toEqual(['k0']);
+    expect((await all(tracker.doneItems())).map(([key]) => key)).toEqual(['k2']);
+    expect((await all(tracker.tryItems({ limit: 2 }))).map(([key, task]) => [key, task._tries])).toEqual([
+      ['k3', 2],
+      ['k4', 1],
+    ]);
+    expect(await all(tracker.tryValues({ limit: 1 }))).toEqual([{ _tries: 2, _done: false, _aborted: false }]);
+    expect(await codeOf(Promise.resolve().then(() => tracker.tryKeys({ group: 1 } as never).next()))).toBe(
+      'ERR_POD_OPTIONS',
+    );
+  });
+
+  it('TPT-21: two handles that count 200 tries each make 400', async () => {
+    const path = handles.path();
+    const trackers = [await open(path), await open(path)];
+    await trackers[0]?.add('a');
+    await Promise.all(
+      trackers.map(async (tracker) => {
+        for (let count = 0; count < 200; count++) await tracker.incrementTries('a');
+      }),
+    );
+    expect(await trackers[0]?.tries('a')).toBe(400);
+  });
+
+  it('TPT-22: what two add under the lock does not interleave', async () => {
+    const path = handles.path();
+    const trackers = [await open(path), await open(path)];
+    await Promise.all(
+      trackers.map((tracker, who) =>
+        tracker.locked(async () => {
+          for (let n = 0; n < 10; n++) {
+            await tracker.add(`${who}-${n}`);
+            await tracker.in(`${who}-${n}`, 'n').set(n);
+          }
+        }),
+      ),
+    );
+    const order = (await all((trackers[0] as SharedTracker).keys())).map((key) => key[0]).join('');
+    expect(['0'.repeat(10) + '1'.repeat(10), '1'.repeat(10) + '0'.repeat(10)]).toContain(order);
+  });
+});
+
+describe('claims', () => {
+  it('hand each task to one, whoever asks, and end for everyone together', async () => {
+    const path = handles.path();
+    const end = await ownerThread(bench.built('test/process/children/serving-thread.js'), path, 'tracker');
+    const trackers = await Promise.all([1, 2, 3].map(() => open(path)));
+    await trackers[0]?.addMany(keys(300));
+    const given: string[] = [];
+    await Promise.all(trackers.flatMap((tracker) => [worker(tracker, given), worker(tracker, given)]));
+    expect([...given].sort()).toEqual(keys(300).sort());
+    expect(await trackers[0]?.stats()).toMatchObject({ done: 300, tries: 300 });
+    await end();
+  });
+
+  it('wait while others may add work', async () => {
+    const path = handles.path();
+    const [one, two] = [await open(path), await open(path)];
+    await one.add('first');
+    const given: string[] = [];
+    const slow = (async () => {
+      for await (const key of one.tryKeys()) {
+        if (key === 'first') {
+          await sleep(50);
+          await one.addMany(['second', 'third']);
+        }
+        await one.markDone(key);
+        given.push(key);
+      }
+    })();
+    await sleep(10);
+    await Promise.all([slow, worker(two, given)]);
+    expect([...given].sort()).toEqual(['first', 'second', 'third']);
+  });
+
+  it('a failed task comes again in the next pass; one with a moment in this pass', async () => {
+    const path = handles.path();
+    const [one, two] = [await open(path, { maxTries: 3 }), await open(path)];
+    await one.addMany(['bad', 'later', 'good']);
+    const given: string[] = [];
+    const work = async (tracker: typeof one): Promise<void> => {
+      for await (const key of tracker.tryKeys()) {
+        given.push(key);
+        if (key === 'bad') await tracker.fail(key, new Error('no'));
+        else if (key === 'later' && (await tracker.tries(key)) === 1) {
+          await tracker.fail(key, new Error('soon'), { retryAfterMs: 40 });
+        } else await tracker.markDone(key);
+      }
+    };
+    await Promise.all([work(one), work(two)]);
+    expect([...given].sort()).toEqual(['bad', 'good', 'later', 'later']);
+    await work(two);
+    expect([await one.tries('bad'), await one.done('later')]).toEqual([2, true]);
+  });
+
+  it('a task that its loop passed over without a word is free, and comes again in the next pass', async () => {
+    const tracker = await open(handles.path());
+    await tracker.addMany(keys(3));
+    expect(await all(tracker.tryKeys())).toEqual(keys(3));
+    expect(await all(tracker.tryKeys({ limit: 1 }))).toEqual(['k0']);
+    expect([await tracker.tries('k0'), await tracker.tries('k1')]).toEqual([2, 1]);
+  });
+
+  it('what was claimed ahead and not handed out is given back with its try', async () => {
+    const path = handles.path();
+    const [one, two] = [await open(path), await open(path)];
+    await one.addMany(keys(10));
+    for await (const key of one.tryKeys({ prefetch: 5 })) {
+      await one.markDone(key);
+      break;
+    }
+    expect(await two.stats()).toMatchObject({ done: 1, tries: 1 });
+    const given: string[] = [];
+    await worker(two, given);
+    expect([...given].sort()).toEqual(keys(10).slice(1).sort());
+  });
+
+  it('with concurrency, as many are in flight and no more', async () => {
+    const tracker = await open(handles.path());
+    await tracker.addMany(keys(30));
+    let inFlight = 0;
+    let most = 0;
+    for await (const key of tracker.tryKeys({ concurrency: 4 })) {
+      most = Math.max(most, ++inFlight);
+      void sleep(Math.random() * 5).then(() => {
+        inFlight--;
+        return tracker.markDone(key);
+      });
+    }
+    expect(most).toBe(4);
+    expect(await tracker.numDone()).toBe(30);
+  });
+
+  it('a loop that waits ends at its signal, and nothing stays claimed', async () => {
+    const path = handles.path();
+    const [one, two] = [await open(path), await open(path)];
+    await one.add('a');
+    const mine = one.tryKeys();
+    await mine.next();
+    const ending = new AbortController();
+    const waiting = all(two.tryKeys({ signal: ending.signal }));
+    await sleep(20);
+    ending.abort();
+    expect(await waiting).toEqual([]);
+    await one.markDone('a');
+    expect(await mine.next()).toEqual({ value: undefined, done: true });
+  });
+
+  it('end with their handle: the task is to do again, its try counted, and nobody died of it', async () => {
+    const path = handles.path();
+    const [one, two] = [await open(path), await open(path)];
+    await one.add('a');
+    await two.tryKeys().next();
+    await two.close();
+    const { value } = await one.tryItems().next();
+    expect(value).toEqual(['a', { _tries: 2, _done: false, _aborted: false }]);
+  });
+
+  it('K3: end with their process: the death is noted, and after so many the task is set aside', async () => {
+    const path = handles.path();
+    const tracker = await open(path, { maxDeaths: 2 });
+    await tracker.add('a');
+    for (const deaths of [1, 2]) {
+      const child = bench.start('sharer', ['hang', path]);
+      await child.said('has a');
+      child.process.kill('SIGKILL');
+      await child.finished;
+      while (((await tracker.get('a'))?._error?.deaths ?? 0) < deaths) await sleep(5);
+      expect(await tracker.tries('a')).toBe(deaths);
+    }
+    expect(await tracker.aborted('a')).toBe(true);
+    expect(await all(tracker.tryKeys())).toEqual([]);
+  });
+
+  it('K17: end when nothing is heard of a process, and its late word is answered as stale', async () => {
+    const path = handles.path();
+    const tracker = await open(path, { leaseMs: 500 });
+    await tracker.add('a');
+    const child = bench.start('sharer', ['hang', path]);
+    await child.said('has a');
+    child.process.kill('SIGSTOP');
+    const { value: key } = await tracker.tryKeys().next();
+    expect([key, await tracker.tries('a')]).toEqual(['a', 2]);
+    await sleep(600);
+    child.process.kill('SIGCONT');
+    expect(await child.said('ERR_POD_')).toBe('ERR_POD_STALE');
+    expect(await tracker.done('a')).toBe(false);
+    await tracker.markDone('a');
+    await child.finished;
+    expect(await tracker.done('a')).toBe(true);
+  });
+
+  it('K18: outlive their owner', async () => {
+    const path = handles.path();
+    const end = await ownerThread(bench.built('test/process/children/serving-thread.js'), path, 'tracker');
+    const [one, two] = [await open(path), await open(path)];
+    await one.addMany(['a', 'b']);
+    const mine = one.tryKeys();
+    const { value: key } = await mine.next();
+    await end();
+    const theirs = two.tryKeys();
+    expect((await theirs.next()).value).toBe(key === 'a' ? 'b' : 'a');
+    await one.markDone(key as string);
+    await two.markDone(key === 'a' ? 'b' : 'a');
+    expect([(await mine.next()).done, (await theirs.next()).done]).toEqual([true, true]);
+    expect(await two.stats()).toMatchObject({ done: 2, tries: 2 });
+  });
+
+  it('end when the task is removed, or done by another road', async () => {
+    const path = handles.path();
+    const [one, two] = [await open(path), await open(path)];
+    await one.addMany(['a', 'b', 'c']);
+    const mine = one.tryKeys({ concurrency: 3 });
+    for (let count = 0; count < 3; count++) await mine.next();
+    await two.delete('a');
+    await two.in('b', '_done').set(true);
+    await two.abort('c', 'by hand');
+    expect(await all(two.tryKeys())).toEqual([]);
+    expect(await codeOf(one.markDone('a'))).toBe('ERR_POD_STALE');
+    expect(await codeOf(one.markDone('b'))).toBe('ERR_POD_STALE');
+  });
+
+  it('a call that is refused ends no claim', async () => {
+    const path = handles.path();
+    const [one, two] = [await open(path), await open(path)];
+    await one.add('a');
+    await one.tryKeys().next();
+    expect(await codeOf(one.fail('a', new Error('x'), { blame: 'me' as never }))).toBe('ERR_POD_OPTIONS');
+    expect(await two.shouldTry('a')).toBe(false);
+    await one.markDone('a');
+  });
+});
