@@ -26,7 +26,7 @@ export class CleanEntries<E extends Keepable> {
 
   /** There are so many already that one nobody asked for is not worth keeping: a bulk load would only feed the garbage collector. */
   get isBusy(): boolean {
-    return this.#bytes > this.bytesMax / 16;
+    return this.#bytes > this.bytesMax / 2;
   }
 
   add(entry: E, weight: number): void {

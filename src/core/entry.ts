@@ -38,6 +38,8 @@ export interface EntryHome<V, K extends Key> {
   entryDidChange(entry: Entry<V, K>): void;
   /** The JSON text of an entry's value, from where its line lies. */
   textOf(entry: Entry<V, K>): string;
+  /** The slot of an entry, also of one that was let go; -1 where it is not in the table. */
+  slotOf(entry: Entry<V, K>): number;
   shardOf(slot: number): number;
   stateOf(slot: number): number;
   setState(slot: number, state: number): void;
@@ -94,7 +96,8 @@ export class Entry<V, K extends Key> extends TrackedValue {
 
   /** What the observer derived from the value, or -1. */
   get state(): number {
-    return this.slot < 0 ? -1 : this.#home.stateOf(this.slot);
+    const slot = this.#home.slotOf(this);
+    return slot < 0 ? -1 : this.#home.stateOf(slot);
   }
 
   set state(state: number) {

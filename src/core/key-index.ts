@@ -108,20 +108,25 @@ export class KeyIndex {
     return [...this.#buckets()];
   }
 
+  /** How many slots are filed. Looks at every bucket. */
+  get size(): number {
+    let size = 0;
+    for (const { count } of this.#buckets()) size += count;
+    return size;
+  }
+
   /**
-   * An index from saved buckets. `isThere` says which of their slots count; without it all do.
+   * An index from saved buckets.
    *
-   * @param size how many slots there must be, all below `slotEnd`
-   * @returns undefined where they do not make up a directory of those
+   * @param isThere says which of their slots below `slotEnd` count; without it all must be below, and do
+   * @returns undefined where they do not make up a directory
    */
   static from(
     images: readonly BucketImage[],
-    size: number,
     slotEnd: number,
     isThere?: (slot: number) => boolean,
   ): KeyIndex | undefined {
     const index = new KeyIndex();
-    let found = 0;
     // Splitting stops there, so what is deeper was not made here, and its directory could be of any size.
     const depthMax = Math.log2(images.length) + DEPTH_SLACK + 1;
     let isSound = images.every(({ depth, cells }) => depth >= 0 && depth <= depthMax && isBucketLength(cells.length));
@@ -133,16 +138,16 @@ export class KeyIndex {
       const bucket = new Bucket(depth, 0);
       bucket.cells = isThere === undefined ? cells : new Int32Array(cells.length);
       refill(cells, (hash, slot) => {
-        if (isThere === undefined) bucket.count++;
-        else if (isThere(slot)) bucket.put(hash, slot);
-        if (slot >= slotEnd) isSound = isSound && isThere !== undefined;
+        if (isThere === undefined) {
+          bucket.count++;
+          isSound &&= slot < slotEnd;
+        } else if (slot < slotEnd && isThere(slot)) bucket.put(hash, slot);
       });
-      found += bucket.count;
       // One without an empty place would be searched for ever.
       isSound = isSound && bucket.count < cells.length >> 1;
       for (let span = 1 << (index.#depth - depth); span > 0; span--) index.#directory.push(bucket);
     }
-    return isSound && found === size && index.#directory.length === 1 << index.#depth ? index : undefined;
+    return isSound && index.#directory.length === 1 << index.#depth ? index : undefined;
   }
 
   *#buckets(): Generator<Bucket, void, undefined> {

@@ -54,6 +54,14 @@ export class LiveEntries<V, K extends Key> {
     return entry;
   }
 
+  /** The JSON text of an entry's value as it lies on the disk. */
+  textOf(entry: Entry<V, K>): string {
+    const slot = this.slotOf(entry);
+    if (slot < 0) throw this.#home.owner.detachedError(entry.key);
+    const { source, position, length, check } = this.rows.placeOf(slot);
+    return source.textAt(position, length, check);
+  }
+
   /** The slot of an entry, also of one that was let go; -1 where the table has it no more. */
   slotOf(entry: Entry<V, K>): number {
     if (!entry.adrift) return entry.slot;

@@ -5,7 +5,7 @@
  * number. The slot of a deleted entry stays empty until the rows are packed; shard numbers never fall along the slots.
  */
 import type { Cleared } from './changes.ts';
-import type { Entry, TextSource } from './entry.ts';
+import type { Entry, LoadedEntry, TextSource } from './entry.ts';
 import { hashIdentity } from './hash.ts';
 import { type Key, type KeyIdentity, keyIdentity, parseKey } from './key.ts';
 import { type BucketImage, KeyIndex, type SlotMatcher } from './key-index.ts';
@@ -50,10 +50,10 @@ export interface Place {
 export interface RowsImage {
   readonly seed: number;
   readonly slotEnd: number;
-  /** Whole pieces of `CHUNK_SLOTS` rows; the last one may be shorter. */
-  readonly chunks: readonly Int32Array[];
   readonly buckets: readonly BucketImage[];
   readonly sources: readonly TextSource[];
+  /** A piece of `CHUNK_SLOTS` rows, by number; the last one may be shorter. */
+  chunkAt(number: number): Int32Array;
 }
 
 type Live<V, K extends Key> = Entry<V, K> | WeakRef<Entry<V, K>>;
@@ -83,13 +83,14 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
   /**
    * Rows from saved ones.
    *
-   * @param exact the image shows one moment. Otherwise it was taken while rows changed: what came later is left out here and found in the log
+   * @param exact the image shows one moment. Otherwise it was taken while rows changed, the buckets before the rows: what came later is left
+   *   out here and found in the log, and what was deleted meanwhile is in the buckets still, or nowhere
    * @returns undefined where it does not hold together
    */
   static from<V, K extends Key>(image: RowsImage, exact: boolean): Rows<V, K> | undefined {
     const rows = new Rows<V, K>(image.seed);
     rows.slotEnd = image.slotEnd;
-    rows.#chunks = [...image.chunks];
+    rows.#chunks = Rows.chunkLengths(image.slotEnd).map((_, number) => image.chunkAt(number));
     for (const source of image.sources) rows.#idOf(source);
     const count = image.sources.length;
     let info: ShardInfo = { lines: 0, firstSlot: 0 };
@@ -108,26 +109,31 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
       rows.size++;
     }
     rows.tail = Math.max(last, 0);
-    const index = KeyIndex.from(
-      image.buckets,
-      rows.size,
-      image.slotEnd,
-      exact ? undefined : (slot) => slot < image.slotEnd && rows.#get(slot, SHARD) >= 0,
-    );
-    if (index === undefined) return undefined;
+    const { slotEnd } = image;
+    const index = exact
+      ? KeyIndex.from(image.buckets, slotEnd)
+      : KeyIndex.from(image.buckets, slotEnd, (slot) => rows.#get(slot, SHARD) >= 0);
+    // A row that no bucket leads to would be there and not be found.
+    if (index?.size !== rows.size) return undefined;
     rows.#index = index;
     return rows;
   }
 
-  /** What is to be saved, as it is now; rows that change while it is being written change there, too. */
+  /**
+   * What is to be saved. Rows that change while it is being written change there, too, so buckets are written before rows: a row that is
+   * alive when it is written was so before, and a bucket leads to it.
+   */
   image(): RowsImage {
     const { slotEnd } = this;
-    const chunks: Int32Array[] = [];
-    for (let number = 0; number * CHUNK_SLOTS < slotEnd; number++) {
-      const slots = Math.min(CHUNK_SLOTS, slotEnd - number * CHUNK_SLOTS);
-      chunks.push((this.#chunks[number] as Int32Array).subarray(0, slots * STRIDE));
-    }
-    return { seed: this.#seed, slotEnd, chunks, buckets: this.#index.images(), sources: this.#sources };
+    const lengths = Rows.chunkLengths(slotEnd);
+    return {
+      seed: this.#seed,
+      slotEnd,
+      buckets: this.#index.images(),
+      sources: this.#sources,
+      // Looked up when it is written: a piece that grows becomes another array.
+      chunkAt: (number) => (this.#chunks[number] as Int32Array).subarray(0, lengths[number]),
+    };
   }
 
   /** How many numbers make up the rows in so many slots, by pieces. */
@@ -276,6 +282,13 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
     return slot;
   }
 
+  /** The same for an entry as it was found on disk. */
+  pushLoaded({ shard, source, position, length, check }: LoadedEntry, identity: KeyIdentity, number: number): number {
+    const slot = this.push(identity, shard, number);
+    this.setPlace(slot, source, position, length, check);
+    return slot;
+  }
+
   /** Empties a slot. What the row says stays, so that `revive` can undo it. */
   kill(slot: number, identity: KeyIdentity): void {
     const shard = this.shardOf(slot);
@@ -345,6 +358,11 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
       else low = middle + 1;
     }
     return low;
+  }
+
+  /** The numbers of the shards that have entries, ascending. */
+  shardNumbers(): number[] {
+    return [...this.shards.keys()].sort((a, b) => a - b);
   }
 
   /** The slots of one shard, in order. */

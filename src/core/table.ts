@@ -15,6 +15,7 @@ import { copyJson, type Json } from './json.ts';
 import { copyKey, type Key, type KeyIdentity, keyIdentity } from './key.ts';
 import { LiveEntries, type LiveHome } from './live-entries.ts';
 import { Rows } from './rows.ts';
+import { rowsAtSyncPoint } from './sync-point.ts';
 
 /** What a table asks of the one who owns it. */
 export interface TableOwner {
@@ -40,6 +41,8 @@ export interface TableObserver<V, K extends Key> {
   entryRemoved(entry: Entry<V, K>): void;
   /** Slots were renumbered, or everything was replaced: derive all anew. */
   tableRebuilt(): void;
+  /** What it would set as the state of an entry with this value. */
+  stateOf?(value: Json): number;
 }
 
 /** How a table keeps its entries. */
@@ -141,11 +144,6 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
 
   // ---- What is known without an entry.
 
-  /** The first slot at or after one that holds an entry; `slotEnd` or more where there is none. */
-  nextSlot(slot: number): number {
-    return this.#live.rows.nextAlive(slot);
-  }
-
   stateOf(slot: number): number {
     return this.#live.rows.stateOf(slot);
   }
@@ -157,11 +155,6 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
   /** The plain value in a slot, to be looked at once; nothing is made for it. */
   peekAt(slot: number): Json {
     return this.#live.peekAt(slot);
-  }
-
-  /** The numbers of the shards that have entries, ascending. */
-  shardNumbers(): number[] {
-    return [...this.#live.rows.shards.keys()].sort((a, b) => a - b);
   }
 
   shardOf(slot: number): number {
@@ -251,15 +244,16 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
   entryDidChange(entry: Entry<V, K>): void {
     const first = !entry.touched;
     if (first || this.#undo !== undefined) this.#noteChanged(entry);
-    this.#observer?.entryChanged(entry);
+    this.#tellChanged(entry);
     this.owner.afterChange(first);
   }
 
   textOf(entry: Entry<V, K>): string {
-    const slot = this.#live.slotOf(entry);
-    if (slot < 0) throw this.owner.detachedError(entry.key);
-    const { source, position, length, check } = this.#live.rows.placeOf(slot);
-    return source.textAt(position, length, check);
+    return this.#live.textOf(entry);
+  }
+
+  slotOf(entry: Entry<V, K>): number {
+    return this.#live.slotOf(entry);
   }
 
   takeBack(entry: Entry<V, K>): void {
@@ -271,6 +265,8 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
     }
     entry.adrift = false;
     entry.slot = slot;
+    // Whoever takes it back needs it now, so it is not let go again at once.
+    entry.used = true;
     this.#live.rows.setLive(slot, entry);
     this.#live.noteClean(entry);
   }
@@ -382,16 +378,20 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
 
   /** Fills an empty table with what is on disk; nothing of it is a change. */
   load(loaded: Iterable<LoadedEntry>): void {
+    this.loadRows(this.#rowsOf(loaded));
+  }
+
+  #rowsOf(loaded: Iterable<LoadedEntry>): Rows<V, K> {
+    const rows = new Rows<V, K>(this.#seed);
     for (const item of loaded) {
       const identity = keyIdentity(item.key);
-      const other = this.#live.rows.find(identity);
+      const other = rows.find(identity);
       if (other >= 0) {
-        throw this.owner.located(duplicateError(item.key, this.#live.rows.shardOf(other), item.shard), item.key);
+        throw this.owner.located(duplicateError(item.key, rows.shardOf(other), item.shard), item.key);
       }
-      this.#place(item, identity, this.#nextNumber++);
+      rows.pushLoaded(item, identity, this.#nextNumber++);
     }
-    this.#resetChanges();
-    this.#observer?.tableRebuilt();
+    return rows;
   }
 
   /** Fills an empty table with rows that were saved. */
@@ -418,37 +418,37 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
   /**
    * Goes back to what is on disk, which is the last sync point. Entries that did not change since stay the same objects with
    * the same views and the same numbers, so that running iterations keep their place; the views of all others are detached.
+   *
+   * Nothing has changed when this returns, or throws because the disk cannot be read: what it returns does it, and reads nothing.
    */
-  restore(loaded: Iterable<LoadedEntry>): void {
-    const { cleared, deletedBefore, deleted, changed, since } = this.dirty;
-    const gone = new Map<KeyIdentity, number>();
-    for (const entry of [...deletedBefore, ...deleted.values()]) gone.set(entry.identity, entry.number);
+  restore(loaded: Iterable<LoadedEntry>): () => void {
     const before = this.#live.rows;
-    const then = (cleared as Rows<V, K> | undefined) ?? before;
     const held = new Set(before.allLive());
-    this.#live.rows = new Rows(this.#seed);
-    for (const item of loaded) {
-      const identity = keyIdentity(item.key);
-      const old = gone.has(identity) ? -1 : then.find(identity);
-      const oldNumber = gone.get(identity) ?? (old < 0 ? since : then.numberOf(old));
-      const slot = this.#place(item, identity, oldNumber < since ? oldNumber : this.#nextNumber++);
-      const entry = old < 0 || then !== before ? undefined : before.live(old);
-      if (entry === undefined || oldNumber >= since || changed.has(entry)) continue;
-      held.delete(entry);
-      entry.slot = slot;
-      this.#live.rows.setLive(slot, entry);
-    }
-    for (const entry of held) this.#detach(entry, before);
-    this.#resetChanges();
-    this.#rebuilt();
+    const { rows, kept } = rowsAtSyncPoint(loaded, before, this.dirty, {
+      rows: new Rows<V, K>(this.#seed),
+      nextNumber: () => this.#nextNumber++,
+      stateOf: this.#observer?.stateOf,
+    });
+    return () => {
+      this.#live.rows = rows;
+      for (const [entry, slot] of kept) {
+        held.delete(entry);
+        entry.slot = slot;
+        rows.setLive(slot, entry);
+      }
+      for (const entry of held) this.#detach(entry, before);
+      this.#resetChanges();
+      this.#rebuilt();
+    };
   }
 
-  /** Puts what is on disk now in the place of everything; all views are detached. */
+  /** Puts what is on disk now in the place of everything; all views are detached. Where it cannot be read nothing changes. */
   replaceAll(loaded: Iterable<LoadedEntry>): void {
+    const rows = this.#rowsOf(loaded);
     for (const entry of this.#live.rows.allLive()) this.#detach(entry);
-    this.#live.rows = new Rows(this.#seed);
-    this.#layout++;
-    this.load(loaded);
+    this.#live.rows = rows;
+    this.#resetChanges();
+    this.#rebuilt();
   }
 
   /** Gives every entry the shard it has after a compaction. */
@@ -468,12 +468,6 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
   }
 
   // ---- Places.
-
-  #place({ shard, source, position, length, check }: LoadedEntry, identity: KeyIdentity, number: number): number {
-    const slot = this.#live.rows.push(identity, shard, number);
-    this.#live.rows.setPlace(slot, source, position, length, check);
-    return slot;
-  }
 
   #append(key: K, identity: KeyIdentity, plain: Json): Entry<V, K> {
     this.#live.makeRoom();
@@ -502,7 +496,13 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
     this.#live.rows.revive(slot, entry.identity);
     this.#live.rows.setLive(slot, entry);
     this.#live.noteClean(entry);
-    this.#observer?.entryChanged(entry);
+    this.#tellChanged(entry);
+  }
+
+  #tellChanged(entry: Entry<V, K>): void {
+    // Where nobody looks, what was derived before must not be saved with the row and believed by the next who does.
+    if (this.#observer === undefined) entry.state = -1;
+    else this.#observer.entryChanged(entry);
   }
 
   #packWhenSparse(): void {
@@ -574,7 +574,7 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
     const plain = copyJson(entry.plain);
     this.#undo.push(() => {
       entry.replace(plain);
-      this.#observer?.entryChanged(entry);
+      this.#tellChanged(entry);
     });
   }
 

@@ -84,8 +84,10 @@ export function compactFolder<V, K extends Key>(folder: Folder<V, K>, layout: La
   table.renumberShards(fileSize);
   folder.goOnAlone(next, manifest.segments);
   folder.indexDue = true;
-  for (const shard of shards.keys()) takeName(fs, path, shard, gzip, generation);
   folder.texts.forget();
+  for (const shard of shards.keys()) {
+    folder.texts.noteName(shard, !takeName(fs, path, shard, gzip, generation));
+  }
   for (const [shard, layout] of layouts) placeShard(table.rows, shard, folder.texts.shard(shard, false), layout);
   for (const shard of oldContents.keys()) {
     if (manifest.gzip !== gzip || !shards.has(shard)) removeQuietly(fs, join(path, shardName(shard, manifest.gzip)));

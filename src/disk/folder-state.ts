@@ -11,7 +11,7 @@ import { type Key, type KeyIdentity, keyIdentity, parseKey } from '../core/key.t
 import type { Rows } from '../core/rows.ts';
 import { crcText, hex8 } from './files.ts';
 import type { FileStat, FileSystem } from './fs.ts';
-import { applyToRows, indexedRows, type SavedIndex, shardsAsIndexed } from './index-file.ts';
+import { applyToRows, indexedRows, isDisturbed, type SavedIndex, shardsAsIndexed } from './index-file.ts';
 import type { IntentLine } from './log-format.ts';
 import {
   foreignError,
@@ -92,7 +92,7 @@ export function readFolderState(fs: FileSystem, folder: string, manifest: Manife
   const marks = saved === undefined ? undefined : new LogMarks([saved.begin, saved.end]);
   const { segments, extended } = readSegments(fs, folder, manifest, limits, marks);
   if (marks?.allReached === true) {
-    const state = readIndexed(fs, folder, manifest, { segments, extended }, limits);
+    const state = tryIndexed(fs, folder, manifest, { segments, extended }, limits);
     if (state !== undefined) return state;
   }
   const last = (segments[segments.length - 1] as ListedSegment).scan.end;
@@ -119,6 +119,15 @@ export function readFolderState(fs: FileSystem, folder: string, manifest: Manife
   };
 }
 
+/** The same as `readIndexed`. What an index makes of a folder is never an error: reading everything says what is wrong, if anything is. */
+function tryIndexed(...args: Parameters<typeof readIndexed>): FolderState | undefined {
+  try {
+    return readIndexed(...args);
+  } catch {
+    return undefined;
+  }
+}
+
 /** The state by a saved index that the log leads through; undefined where it does not fit after all. */
 function readIndexed(
   fs: FileSystem,
@@ -129,10 +138,7 @@ function readIndexed(
 ): FolderState | undefined {
   if (saved === undefined || texts === undefined) return undefined;
   const since = saved.begin.s;
-  for (const { scan } of found.segments) {
-    if (scan.intents.some((intent) => intent.s > since)) return undefined;
-    if (scan.records.some((record) => record.operation === 'clear')) return undefined;
-  }
+  if (found.segments.some(({ scan }) => isDisturbed(scan, since))) return undefined;
   // A staged shard would have to be told from the one that lies in its place.
   if (fs.readdir(folder).some((name) => classify(name).kind === 'staged')) return undefined;
   const stats = shardsAsIndexed(fs, folder, manifest, saved);

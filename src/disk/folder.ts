@@ -5,7 +5,7 @@
  * point. Always seq(shard) <= point.s <= durable <= s, and every line after `point` is in the last segment.
  */
 import { join } from 'node:path';
-import type { Entry, LoadedEntry } from '../core/entry.ts';
+import type { Entry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { type Key, keyText } from '../core/key.ts';
 import type { Table } from '../core/table.ts';
@@ -363,7 +363,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
       until: this.point,
       texts: this.texts,
     });
-    const loaded: LoadedEntry[] = [...state.entries()];
+    const goBack = this.table.restore(state.entries());
     const cut = this.log.end.s > this.point.s;
     if (cut) {
       this.#cuts++;
@@ -376,7 +376,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
       }
     }
     this.outputs.revert();
-    this.table.restore(loaded);
+    goBack();
     if (!cut) return;
     try {
       // Before the next append: otherwise old durable lines and new ones could be mixed by a power cut.
@@ -432,6 +432,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
   removeSegments(segments: readonly SegmentRef[]): void {
     for (const [segment] of segments) {
       if (segment === this.log.segment) continue;
+      this.texts.forgetSegment(segment);
       this.quietly(() => this.fs.unlink(join(this.path, segmentName(segment))));
     }
   }
@@ -588,7 +589,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
   /** Frees the folder for others. `closed` says that everything was folded and nothing is left to do. */
   release(closed: boolean): void {
     this.#cuts++;
-    this.texts.close();
+    this.texts.retire();
     this.log.retire();
     this.outputs.release();
     this.#lock.release(closed && this.failure === undefined ? 'closed' : 'open');

@@ -5,7 +5,7 @@
  * batches between which it was taken, and when every shard is listed as it was then and its file has not been touched since; otherwise
  * it is left alone and everything is read. It is written while the pod is at work, so it may show some rows later than others: what
  * changed while it was written is in the log behind its first mark, and applying that twice does no harm (Mohan et al., ARIES,
- * 1992, fuzzy checkpoints). Nothing waits for it to be durable, because a torn one is recognised.
+ * 1992, fuzzy checkpoints). So buckets come before rows (`Rows.image`). Nothing waits for it to be durable, because a torn one is recognised.
  */
 import type { Buffer } from 'node:buffer';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ import type { BucketImage } from '../core/key-index.ts';
 import { Rows } from '../core/rows.ts';
 import { readFile } from './files.ts';
 import type { FileStat, FileSystem } from './fs.ts';
-import type { LogMark, LogRecord } from './log-reader.ts';
+import type { LogMark, LogRecord, SegmentScan } from './log-reader.ts';
 import type { Manifest } from './manifest.ts';
 import { INDEX_NAME, shardName } from './names.ts';
 import type { Texts } from './texts.ts';
@@ -97,17 +97,16 @@ export function readIndex(fs: FileSystem, folder: string, manifest: Manifest): S
   const length = bytes.readInt32LE(trailer);
   if (bytes.readInt32LE(trailer + 4) !== BYTE_ORDER || length < 0 || length > trailer) return undefined;
   if (crc32(bytes.subarray(0, trailer + 8)) !== bytes.readUInt32LE(trailer + 8)) return undefined;
-  // The checksum says that it is ours; it may still be of another version.
-  const parsed = footerSchema.safeParse(parseOrUndefined(bytes.toString('utf8', trailer - length, trailer)));
-  if (!parsed.success) return undefined;
-  const footer = parsed.data;
+  const footer = parseFooter(bytes.toString('utf8', trailer - length, trailer));
+  if (footer === undefined) return undefined;
   if (footer.id !== manifest.id || footer.gen !== manifest.generation) return undefined;
   return { begin: footer.begin, end: footer.end, footer, bytes: bytes.subarray(0, trailer - length) };
 }
 
-function parseOrUndefined(text: string): unknown {
+/** The checksum says that it is ours; it may still be of another version. */
+function parseFooter(text: string): IndexFooter | undefined {
   try {
-    return JSON.parse(text);
+    return footerSchema.safeParse(JSON.parse(text)).data;
   } catch {
     return undefined;
   }
@@ -136,17 +135,17 @@ export function shardsAsIndexed(
   return stats;
 }
 
+/** Whether a fold or a `clear` in the log says that lines do not lie where they lay when the index was written. */
+export function isDisturbed({ intents, records }: SegmentScan, since: number): boolean {
+  return intents.some(({ s }) => s > since) || records.some(({ operation }) => operation === 'clear');
+}
+
 /** The rows of a saved index; undefined where they do not hold together. */
 export function indexedRows<V, K extends Key>({ footer, bytes }: SavedIndex, texts: Texts): Rows<V, K> | undefined {
   const numbers = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
   // Counts that cannot be are not worth looking for.
   if (footer.slotEnd > numbers.length || footer.buckets > numbers.length) return undefined;
-  const chunks: Int32Array[] = [];
   let at = 0;
-  for (const length of Rows.chunkLengths(footer.slotEnd)) {
-    chunks.push(numbers.subarray(at, at + length));
-    at += length;
-  }
   const buckets: BucketImage[] = [];
   for (let bucket = 0; bucket < footer.buckets; bucket++) {
     const depth = numbers[at] as number;
@@ -154,12 +153,18 @@ export function indexedRows<V, K extends Key>({ footer, bytes }: SavedIndex, tex
     buckets.push({ depth, cells: numbers.subarray(at + 2, at + 2 + length) });
     at += 2 + length;
   }
+  const chunks: Int32Array[] = [];
+  for (const length of Rows.chunkLengths(footer.slotEnd)) {
+    chunks.push(numbers.subarray(at, at + length));
+    at += length;
+  }
   if (at !== numbers.length) return undefined;
   const sources = footer.sources.map(([number, tastypy]) =>
     number < 0 ? texts.segment(~number) : texts.shard(number, tastypy),
   );
-  const image = { seed: footer.seed, slotEnd: footer.slotEnd, chunks, buckets, sources };
-  return Rows.from(image, footer.begin.s === footer.end.s);
+  const { seed, slotEnd } = footer;
+  const chunkAt = (number: number): Int32Array => chunks[number] as Int32Array;
+  return Rows.from({ seed, slotEnd, buckets, sources, chunkAt }, footer.begin.s === footer.end.s);
 }
 
 /** Undefined where the text is no key; who reads everything says where. */

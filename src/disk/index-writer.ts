@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib';
 import type { TextSource } from '../core/entry.ts';
 import type { Key } from '../core/key.ts';
 import type { BucketImage } from '../core/key-index.ts';
-import type { RowsImage } from '../core/rows.ts';
+import { Rows, type RowsImage } from '../core/rows.ts';
 import { closeQuietly, disk, removeQuietly, writeAll } from './files.ts';
 import type { Folder } from './folder.ts';
 import { BYTE_ORDER, INDEX_FORMAT, type IndexFooter } from './index-file.ts';
@@ -31,6 +31,7 @@ function isWorthwhile<V, K extends Key>({ system, table }: Folder<V, K>): boolea
 export class IndexWriter<V, K extends Key> {
   readonly #folder: Folder<V, K>;
   readonly #image: RowsImage;
+  readonly #chunkCount: number;
   readonly #layout: number;
   readonly #begin: LogMark;
   readonly #path: string;
@@ -39,12 +40,14 @@ export class IndexWriter<V, K extends Key> {
   #crc: number = 0;
   #chunk: number = 0;
   #bucket: number = 0;
+  #isClosed: boolean = false;
 
   /** Begins at a sync point: every row has a place. */
   constructor(folder: Folder<V, K>) {
     folder.sync();
     this.#folder = folder;
     this.#image = folder.table.rows.image();
+    this.#chunkCount = Rows.chunkLengths(this.#image.slotEnd).length;
     this.#layout = folder.table.layout;
     this.#begin = { s: folder.point.s, crc: folder.point.crc };
     this.#path = join(folder.path, temporaryName(INDEX_NAME));
@@ -65,8 +68,9 @@ export class IndexWriter<V, K extends Key> {
           this.abandon();
           return true;
         }
-        if (this.#chunk < this.#image.chunks.length) this.#writeChunk();
-        else if (this.#bucket < this.#image.buckets.length) this.#writeBuckets();
+        // In this order: see `Rows.image`.
+        if (this.#bucket < this.#image.buckets.length) this.#writeBuckets();
+        else if (this.#chunk < this.#chunkCount) this.#writeChunk();
         else {
           this.#finish();
           return true;
@@ -80,7 +84,8 @@ export class IndexWriter<V, K extends Key> {
   }
 
   abandon(): void {
-    closeQuietly(this.#folder.fs, this.#fd);
+    if (!this.#isClosed) closeQuietly(this.#folder.fs, this.#fd);
+    this.#isClosed = true;
     removeQuietly(this.#folder.fs, this.#path);
   }
 
@@ -90,7 +95,7 @@ export class IndexWriter<V, K extends Key> {
   }
 
   #writeChunk(): void {
-    this.#write(bytesOf(this.#image.chunks[this.#chunk++] as Int32Array));
+    this.#write(bytesOf(this.#image.chunkAt(this.#chunk++)));
   }
 
   #writeBuckets(): void {
@@ -148,6 +153,8 @@ export class IndexWriter<V, K extends Key> {
     this.#write(bytesOf(Int32Array.of(this.#crc | 0)));
     const { fs, path } = folder;
     disk(path, `put ${INDEX_NAME} in place`, () => {
+      // Even where it fails, the descriptor is gone, and its number may be somebody else's.
+      this.#isClosed = true;
       fs.close(this.#fd);
       fs.rename(this.#path, join(path, INDEX_NAME));
     });

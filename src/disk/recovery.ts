@@ -128,6 +128,7 @@ export function recoverFolder(system: System, path: string, create: CreateOption
     const report = { ...found.report, durationMs: clock.monotonic() - startedMs };
     return { opened: found.opened, entries: found.entries, rows: found.rows, lock, report };
   } catch (error) {
+    texts.retire();
     // Removed while it is held, so that whoever waits for it notices that it is gone.
     if (!hadLock && lock !== undefined && isSurelyMissing(fs, join(path, MANIFEST_NAME))) {
       removeQuietly(fs, join(path, LOCK_NAME));
@@ -151,6 +152,7 @@ export function bindFolder<V, K extends Key>(
     else table.load(entries);
     return new Folder(system, path, lock, opened, table);
   } catch (error) {
+    opened.texts.retire();
     opened.log.retire();
     lock.release('undone');
     throw error;

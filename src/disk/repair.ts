@@ -67,7 +67,7 @@ function verifyEntries(fs: FileSystem, path: string): number {
     checkOutputs(fs, path, manifest, lines);
     return entries;
   } finally {
-    texts.close();
+    texts.retire();
   }
 }
 

@@ -69,11 +69,12 @@ export function unstage(
   for (const shard of shards) removeQuietly(fs, join(path, stagedName(shard, gzip, generation)));
 }
 
-/** A staged shard counts under either name, so what cannot be renamed now is renamed by the next recovery. */
-export function takeName(fs: FileSystem, path: string, shard: number, gzip: boolean, generation: number): void {
+/** A staged shard counts under either name, so what cannot be renamed now is renamed by the next recovery. Returns whether it was. */
+export function takeName(fs: FileSystem, path: string, shard: number, gzip: boolean, generation: number): boolean {
   try {
     fs.rename(join(path, stagedName(shard, gzip, generation)), join(path, shardName(shard, gzip)));
+    return true;
   } catch {
-    // See above.
+    return false;
   }
 }

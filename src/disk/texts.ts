@@ -48,6 +48,9 @@ export class Texts {
   readonly #whole: Map<number, Buffer> = new Map();
   #wholeBytes: number = 0;
   #fits: boolean | undefined;
+  #isRetired: boolean = false;
+  /** Shards that lie under the names they were staged with. */
+  readonly #staged: Set<number> = new Set();
   readonly #files: Map<string, number> = new Map();
   #stretch: { readonly name: string; readonly start: number; readonly bytes: Buffer } | undefined;
   /** The line that was read last: its key is looked at first, then its value. */
@@ -92,23 +95,41 @@ export class Texts {
     }
   }
 
+  /** Whether a shard lies under the name it was staged with, because it could not take its own. */
+  noteName(shard: number, isStaged: boolean): void {
+    if (isStaged) this.#staged.add(shard);
+    else this.#staged.delete(shard);
+  }
+
   /** A shard's file is another one now, or the log was cut: nothing of it that was read counts any more. */
   forget(shard?: number): void {
     this.#last = undefined;
     this.#stretch = undefined;
     this.#fits = undefined;
     if (shard === undefined) {
-      this.close();
+      this.#closeAll();
       this.#whole.clear();
       this.#wholeBytes = 0;
       return;
     }
+    this.#staged.delete(shard);
     this.#dropWhole(shard);
     this.#closeFile(shardName(shard, false));
   }
 
-  /** Closes the files that are open. */
-  close(): void {
+  /** A segment is removed: as long as it is open, the room that it takes is not free. */
+  forgetSegment(segment: number): void {
+    this.#closeFile(segmentName(segment));
+    this.#segments.delete(segment);
+  }
+
+  /** The folder is given up: no file stays open from now on, whoever still reads. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#closeAll();
+  }
+
+  #closeAll(): void {
     for (const name of [...this.#files.keys()]) this.#closeFile(name);
   }
 
@@ -123,7 +144,13 @@ export class Texts {
       return last.line;
     }
     const line = this.#read(file, position, length);
-    if (line.length !== length || crc32(line) !== check) throw this.#changed(file, position);
+    if (line.length !== length || crc32(line) !== check) {
+      // What was read is not kept, so that the next read sees what lies there then: somebody may have put the right file back.
+      if (file.shard !== undefined) this.forget(file.shard);
+      this.#closeFile(file.name);
+      this.#stretch = undefined;
+      throw this.#changed(file, position);
+    }
     this.#last = { name: file.name, start: position, line };
     return line;
   }
@@ -143,11 +170,15 @@ export class Texts {
     const last = this.#last;
     const follows = last?.name === name && position > last.start && position - last.start < STRETCH_BYTES / 4;
     return disk(this.#path, `read ${name}`, () => {
-      const fd = this.#open(file);
-      if (!follows) return readRange(this.#fs, fd, position, length);
-      const bytes = readRange(this.#fs, fd, position, Math.max(STRETCH_BYTES, length));
-      this.#stretch = { name, start: position, bytes };
-      return bytes.subarray(0, length);
+      try {
+        const fd = this.#open(file);
+        if (!follows) return readRange(this.#fs, fd, position, length);
+        const bytes = readRange(this.#fs, fd, position, Math.max(STRETCH_BYTES, length));
+        this.#stretch = { name, start: position, bytes };
+        return bytes.subarray(0, length);
+      } finally {
+        if (this.#isRetired) this.#closeAll();
+      }
     });
   }
 
@@ -164,7 +195,7 @@ export class Texts {
     const { gzip } = this.owner;
     if (!gzip && !this.#allFits()) return undefined;
     const text = readShardText(this.#fs, this.#path, this.#nameOf(shard), gzip, TEXT_BYTES_MAX);
-    if (text === undefined || text === 'damaged') throw this.#changed(this.shard(shard, false), 0);
+    if (text === undefined || text === 'damaged') throw this.#changed({ name: shardName(shard, gzip), shard }, 0);
     this.offer(shard, text);
     return text;
   }
@@ -175,12 +206,10 @@ export class Texts {
     return this.#fits;
   }
 
-  /** After a compaction a shard can lie under the name it was staged with. */
+  /** After a compaction a shard can lie under the name it was staged with. To look for it each time would cost more than to read a line. */
   #nameOf(shard: number): string {
     const { gzip, generation } = this.owner;
-    const staged = stagedName(shard, gzip, generation);
-    const isStaged = disk(this.#path, `look at ${staged}`, () => this.#fs.stat(join(this.#path, staged)) !== undefined);
-    return isStaged ? staged : shardName(shard, gzip);
+    return this.#staged.has(shard) ? stagedName(shard, gzip, generation) : shardName(shard, gzip);
   }
 
   #open(file: LineFile): number {
@@ -210,7 +239,7 @@ export class Texts {
     this.#whole.delete(shard);
   }
 
-  #changed({ name, shard }: LineFile, position: number): PodError {
+  #changed({ name, shard }: Pick<LineFile, 'name' | 'shard'>, position: number): PodError {
     const file = shard === undefined ? name : shardName(shard, this.owner.gzip);
     return new PodError(
       'ERR_POD_CORRUPT',

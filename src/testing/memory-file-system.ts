@@ -126,16 +126,15 @@ export class MemoryFileSystem implements FileSystem {
     return fs;
   }
 
-  /** Changes what a file holds as a failing disk does: its inode, its size and its times say nothing of it. */
+  /** Changes what a file holds as a failing disk does: its inode, its size and its times say nothing of it, and it is durable. */
   rot(path: string, bytes: Uint8Array): void {
     const node = this.#require(path);
     if (bytes.length !== node.data.length) throw new RangeError('rot does not change how long a file is');
     const { mtimeMs } = node;
-    const rotten = MemoryNode.durableFile(node.id, bytes);
-    rotten.mtimeMs = mtimeMs;
-    const parent = this.#require(parentOf(path));
-    parent.perform({ kind: 'link', name: nameOf(path), target: rotten, ...this.#operation(parent) });
-    parent.persist();
+    // The same file, so that descriptors that are open read it, too.
+    node.perform({ kind: 'write', offset: 0, bytes: new Uint8Array(bytes), ...this.#operation(node) });
+    node.persist();
+    node.mtimeMs = mtimeMs;
   }
 
   // ---- Power cuts and deaths.

@@ -160,10 +160,10 @@ export const ANSWERS: Readonly<Record<string, AnswerForm>> = {
   ),
   restore: one(z.strictObject({ entries: count, before: z.string().optional() })),
   copy: one(z.strictObject({ path: z.string(), entries: count })),
+  diff: any(z.union([change, z.strictObject({ summary })])),
   'serve-pod': one(
     z.strictObject({ path: z.string(), kind: z.enum(['pod', 'tracker']), isOwner: z.boolean(), ownerPid: count }),
   ),
-  diff: any(z.union([change, z.strictObject({ summary })])),
 };
 
 /** What every command answers with `--json` where it could not be carried out. */

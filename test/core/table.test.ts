@@ -51,7 +51,7 @@ const shardKeys = (made: T, shard: number): Key[] =>
 /** Entries by shard, and a check that shards never fall along the order and that each finds its own. */
 function layout({ ...rest }: { table: T }): Key[][] {
   const { table: made } = rest;
-  const shards = made.shardNumbers();
+  const shards = made.rows.shardNumbers();
   const listed = shards.map((shard) => shardKeys(made, shard));
   expect(listed.flat()).toEqual(keysOf(made.entries()));
   expect([...shards].sort((a, b) => a - b)).toEqual(shards);
@@ -99,9 +99,9 @@ describe('shards', () => {
     t.set('h', 0);
     expect(layout({ table: t })).toEqual([['b'], ['c', 'd'], ['f', 'h']]);
     for (const key of 'bcdfh') t.delete(t.find(key) as Entry<Json, Key>);
-    expect(t.shardNumbers()).toEqual([]);
+    expect(t.rows.shardNumbers()).toEqual([]);
     t.set('i', 0);
-    expect(t.shardNumbers()).toEqual([0]);
+    expect(t.rows.shardNumbers()).toEqual([0]);
     t.clear();
     t.set('j', 0);
     expect(layout({ table: t })).toEqual([['j']]);
@@ -136,7 +136,7 @@ describe('shards', () => {
             expect(layout({ table: t }).flat()).toEqual([...wanted.keys()]);
             expect(t.size).toBe(wanted.size);
             // Only the highest shard may take more, so none can hold too many.
-            for (const shard of t.shardNumbers()) expect(shardKeys(t, shard).length).toBeLessThanOrEqual(fileSize);
+            for (const shard of t.rows.shardNumbers()) expect(shardKeys(t, shard).length).toBeLessThanOrEqual(fileSize);
           }
         },
       ),
@@ -399,7 +399,7 @@ describe('loading', () => {
     t.delete(t.find('d') as Entry<Json, Key>);
     t.set('d', 5);
     t.set('x', 1);
-    t.restore(loaded(lines).entries);
+    t.restore(loaded(lines).entries)();
     expect(JSON.stringify([...t.entries()].map((entry) => [entry.key, entry.plain]))).toBe(
       '[["a",{"n":1}],["b",{"n":2}],["c",{"n":3}],["d",4]]',
     );
@@ -413,7 +413,7 @@ describe('loading', () => {
     expect([cursor.next()?.key, cursor.next()?.key, cursor.next()]).toEqual(['c', 'd', undefined]);
     t.delete(t.find('a') as Entry<Json, Key>);
     t.clear();
-    t.restore(loaded(lines).entries);
+    t.restore(loaded(lines).entries)();
     const numbers = [...t.entries()].map(({ number }) => number);
     expect([...numbers].sort((x, y) => x - y)).toEqual(numbers);
   });
@@ -484,7 +484,7 @@ describe('the observer', () => {
           } else if (step === 'renumber') t.renumberShards(2);
           else if (step === 'restore') {
             // Names that look like numbers would be put in order by an object.
-            t.restore(loaded(Object.fromEntries(Object.entries(point))).entries);
+            t.restore(loaded(Object.fromEntries(Object.entries(point))).entries)();
           } else change(step, key, n);
           const wanted = [...t.entries()].reduce((total, entry) => total + (entry.plain as { n: number }).n, 0);
           expect([sum, parts.size]).toEqual([wanted, t.size]);

@@ -4,7 +4,14 @@
 import { Buffer } from 'node:buffer';
 import type { Key } from '../../src/core/key.ts';
 import { PodEngine } from '../../src/pod/engine.ts';
-import { type DiskImage, type FsCall, type FsFault, MemoryFileSystem, testSystem } from '../../src/testing/index.ts';
+import {
+  type DiskImage,
+  type FsCall,
+  type FsFault,
+  MemoryFileSystem,
+  type TestSystem,
+  testSystem,
+} from '../../src/testing/index.ts';
 import { exitTasks } from './enumerator-exit.ts';
 import { settle, stateOf } from './enumerator-explorer.ts';
 
@@ -30,11 +37,12 @@ class History {
   readonly states: Set<string> = new Set();
   readonly versions: Map<string, Map<string, Uint8Array>> = new Map();
   engine: Engine;
-  readonly #system;
+  #system: TestSystem;
 
-  constructor(image: DiskImage, gzip: boolean, folds: boolean = false) {
+  constructor(image: DiskImage, gzip: boolean, folds: boolean = false, isIndexed: boolean = false) {
     this.fs = MemoryFileSystem.fromImage(image);
     this.#system = { ...testSystem({ fs: this.fs }), foldLogBytes: folds ? 300 : 1 << 20 };
+    if (isIndexed) this.#system = { ...this.#system, indexEntries: 0 };
     this.#system.clock.readingCostMs = 20;
     this.fs.changed = () => this.note();
     this.engine = new PodEngine(this.#system, PATH, { fileSize: 2, gzipped: gzip, syncAt: 1000 }, {});
@@ -100,8 +108,8 @@ class History {
 }
 
 /** Two shards and a log of three batches. */
-async function begin(gzip: boolean, folds: boolean = false): Promise<History> {
-  const history = new History(new Map(), gzip, folds);
+async function begin(gzip: boolean, folds: boolean = false, isIndexed: boolean = false): Promise<History> {
+  const history = new History(new Map(), gzip, folds, isIndexed);
   history.set('a', 1);
   history.set('b', [2]);
   history.set('c', 3);
@@ -142,9 +150,9 @@ export async function damagePods(): Promise<DamagePod[]> {
     if (!lastLine(marked).includes('"mark"')) throw new Error('No mark was written.');
     pods.push(marked.finish(`${kind}, marked`));
 
-    const closed = await begin(gzip);
+    const closed = await begin(gzip, false, !gzip);
     closed.engine.close();
-    pods.push(closed.finish(`${kind}, closed`));
+    pods.push(closed.finish(`${kind}, closed${gzip ? '' : ', with a saved index'}`));
 
     const folding = await begin(gzip, true);
     for (let count = 0; count < 4; count++) folding.set('a', 100 + count);

@@ -58,7 +58,7 @@ function openForWriting(image: DiskImage): { state: string; report: RecoveryRepo
   const fs = MemoryFileSystem.fromImage(image);
   const system = testSystem({ fs });
   try {
-    const recovered = recoverFolder(system, PATH, { fileSize: 2, gzip: false, meta: {} });
+    const recovered = recoverFolder(system, PATH, { fileSize: 2, gzip: false, meta: {}, cacheBytes: 0 });
     const table = new Table<never, Key>(owner, recovered.opened.manifest.fileSize);
     bindFolder(system, PATH, recovered, table);
     return { state: stateOf(table), report: recovered.report, fs };

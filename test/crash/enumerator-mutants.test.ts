@@ -2,23 +2,46 @@
  * Proves the proof: the engine with one step of the protocol left out, or in the wrong place, must be caught by the enumerator.
  *
  * A mutant is a file system that skips a call, or a method of the folder or the log that forgets something; where neither reaches, one
- * function of a module. A mutant that is not caught means that the enumerator does not look closely enough.
+ * function of a module. A mutant that is not caught means that the enumerator does not look closely enough. Those of the saved index may also be
+ * caught by the play that changes a pod while its index is written (test/disk/indexed.ts), or by a disk that somebody touched.
  */
 import { Buffer } from 'node:buffer';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Key } from '../../src/core/key.ts';
 import { Fold } from '../../src/disk/fold.ts';
 import { Folder } from '../../src/disk/folder.ts';
+import { IndexWriter } from '../../src/disk/index-writer.ts';
+import { LogMarks } from '../../src/disk/log-reader.ts';
 import { LogWriter } from '../../src/disk/log-writer.ts';
+import { INDEX_NAME } from '../../src/disk/names.ts';
 import { Outputs } from '../../src/disk/outputs.ts';
 import type { Durability } from '../../src/pod/options.ts';
-import type { DiskImage, FsCall, FsFault, MemoryFileSystem } from '../../src/testing/index.ts';
+import { type DiskImage, type FsCall, type FsFault, MemoryFileSystem } from '../../src/testing/index.ts';
+import {
+  bytesOf,
+  checkedState,
+  indexedDisk,
+  openImage,
+  openOn,
+  truth,
+  withFiles,
+  writeWhileChanging,
+} from '../disk/indexed.ts';
 import { type Effort, Explorer, PATH, type Setup, Violation } from './enumerator-explorer.ts';
 import { outputScripts, scripts } from './enumerator-scripts.ts';
 import { mixes, walk } from './enumerator-workloads.ts';
 
 /** Which module functions are changed now. */
-const { switches } = vi.hoisted(() => ({ switches: { anyShard: false, noThrough: false, noOutputSeq: false } }));
+const { switches } = vi.hoisted(() => ({
+  switches: {
+    anyShard: false,
+    noThrough: false,
+    noOutputSeq: false,
+    anyFold: false,
+    anyStat: false,
+    noRecords: false,
+  },
+}));
 
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
 vi.mock('../../src/disk/shards.ts', async (original) => {
@@ -48,6 +71,29 @@ vi.mock('../../src/disk/log-reader.ts', async (original) => {
   return { ...real, scanSegment };
 });
 
+vi.mock('../../src/disk/index-file.ts', async (original) => {
+  const real = await original<typeof import('../../src/disk/index-file.ts')>();
+  const shardsAsIndexed: typeof real.shardsAsIndexed = (fs, ...args) => {
+    if (!switches.anyStat) return real.shardsAsIndexed(fs, ...args);
+    // Looks at the files as if they were those that are listed.
+    const [path, , { footer }] = args;
+    const listed = new Map(footer.shards.map(([shard, , , , , , ...stat]) => [`${path}/${shard}.json`, stat]));
+    const blind = Object.create(fs) as typeof fs;
+    blind.stat = (name) => {
+      const found = fs.stat(name);
+      const [size, mtimeMs, ino, dev] = listed.get(name) ?? [];
+      return found && ({ ...found, size, mtimeMs, ino, dev } as typeof found);
+    };
+    return real.shardsAsIndexed(blind, ...args);
+  };
+  return {
+    ...real,
+    shardsAsIndexed,
+    isDisturbed: (...args: Parameters<typeof real.isDisturbed>) => !switches.anyFold && real.isDisturbed(...args),
+    applyToRows: (...args: Parameters<typeof real.applyToRows>) => switches.noRecords || real.applyToRows(...args),
+  };
+});
+
 interface Mutant {
   /** Leaves something out by answering calls itself. */
   readonly intercept?: NonNullable<Setup['intercept']>;
@@ -57,6 +103,8 @@ interface Mutant {
   readonly effort?: Effort;
   /** The scripts that are tried first. */
   readonly first?: readonly string[];
+  /** Looks in another way than the enumerator, which is tried where this finds nothing. Returns what it found. */
+  readonly look?: () => string | undefined;
 }
 
 const LIE: FsFault = { kind: 'lie' };
@@ -501,12 +549,124 @@ const mutants: Readonly<Record<string, Mutant>> = {
   },
 };
 
+/** Plays until something is not what it was. */
+function played(): string | undefined {
+  for (let seed = 1; seed <= 40; seed++) {
+    try {
+      writeWhileChanging(seed);
+    } catch (error) {
+      return `seed ${seed}: ${(error as Error).message}`;
+    }
+  }
+  return undefined;
+}
+
+/** Somebody put another file in the place of a shard, as long as the one that was there. */
+function acceptsAnEdit(): string | undefined {
+  const fs = MemoryFileSystem.fromImage(indexedDisk().image());
+  const text = bytesOf(fs.image(), '0.json').toString().replace('{"n":0}', '{"n":7}');
+  fs.put(`${PATH}/0.json`, Buffer.from(text));
+  try {
+    openOn(fs);
+  } catch {
+    return undefined;
+  }
+  return 'a shard that was edited was not read';
+}
+
+/** Opens an image with its index and without. Returns what differs. */
+function differs(image: DiskImage): string | undefined {
+  const expected = JSON.stringify(truth(image));
+  try {
+    const found = JSON.stringify(checkedState(openImage(image)));
+    return found === expected ? undefined : `found ${found} instead of ${expected}`;
+  } catch (error) {
+    return `${String(error)} instead of ${expected}`;
+  }
+}
+
+/** The index shows a change that a power cut takes out of the log. */
+function losesWhatIsIndexed(): string | undefined {
+  const { fs, table, folder } = openOn(indexedDisk());
+  const writer = new IndexWriter(folder);
+  const before = new Set(fs.openOperations());
+  table.set('k1', { n: 'appended' });
+  folder.append();
+  const appended = new Set(fs.openOperations().filter((operation) => !before.has(operation)));
+  while (!writer.step());
+  return differs(fs.imageAfter((operation) => !appended.has(operation)));
+}
+
+/** The index was saved where the log went on in another way than it does now. */
+function takesAnotherHistory(): string | undefined {
+  const base = indexedDisk().image();
+  const [one, other] = ['one', 'two'].map((value) => {
+    const { fs, table, folder } = openOn(MemoryFileSystem.fromImage(base));
+    table.set('k1', { n: value });
+    const writer = new IndexWriter(folder);
+    while (!writer.step());
+    return fs.image();
+  }) as [DiskImage, DiskImage];
+  return differs(withFiles(one, { [INDEX_NAME]: bytesOf(other, INDEX_NAME) }));
+}
+
+const indexMutants: Readonly<Record<string, Mutant>> = {
+  indexMarksUnchecked: {
+    patch: () => {
+      vi.spyOn(LogMarks.prototype, 'allReached', 'get').mockReturnValue(true);
+    },
+    look: takesAnotherHistory,
+  },
+  indexFoldIgnored: {
+    patch: () => {
+      switches.anyFold = true;
+    },
+    first: ['a listed shard installed, then changed, then reverted', 'an emptied shard'],
+  },
+  indexNoSync: {
+    patch: () => {
+      let writing = false;
+      const step = IndexWriter.prototype.step;
+      vi.spyOn(IndexWriter.prototype, 'step').mockImplementation(function (this: IndexWriter<never, Key>) {
+        writing = true;
+        try {
+          return step.call(this);
+        } finally {
+          writing = false;
+        }
+      });
+      patchFolder(
+        'sync',
+        (real) =>
+          function (this: AnyFolder, ...args: never[]) {
+            if (!writing) real.call(this, ...args);
+          },
+      );
+    },
+    look: losesWhatIsIndexed,
+  },
+  indexStatsUnseen: {
+    patch: () => {
+      switches.anyStat = true;
+    },
+    look: acceptsAnEdit,
+  },
+  indexRecordsForgotten: {
+    patch: () => {
+      switches.noRecords = true;
+    },
+    look: played,
+  },
+};
+
 const LEVELS: readonly Durability[] = ['process', 'power', 'exit'];
 /** So many random walks of each kind are tried when no script catches a mutant. */
 const SEEDS = 1;
 
 /** The first violation that the enumerator finds, or undefined. */
 async function firstViolation(mutant: Mutant): Promise<string | undefined> {
+  const looked = mutant.look?.();
+  if (looked !== undefined) return looked;
   const attempts: [seed: number, level: Durability, (explorer: Explorer) => unknown][] = [];
   const all = mutant.setup?.outputs === true ? { ...outputScripts, ...scripts } : scripts;
   const names = [...(mutant.first ?? []), ...Object.keys(all)];
@@ -544,9 +704,10 @@ describe('a mutant is caught:', () => {
     switches.anyShard = false;
     switches.noThrough = false;
     switches.noOutputSeq = false;
+    for (const name of Object.keys(switches) as (keyof typeof switches)[]) switches[name] = false;
   });
 
-  for (const [name, mutant] of Object.entries(mutants)) {
+  for (const [name, mutant] of Object.entries({ ...mutants, ...indexMutants })) {
     it(name, { timeout: 300_000 }, async () => {
       mutant.patch?.();
       const violation = await firstViolation(mutant);
@@ -562,5 +723,6 @@ describe('a mutant is caught:', () => {
       await scripts[name]?.(explorer);
       expect(explorer.violation).toBeUndefined();
     }
+    for (const look of [acceptsAnEdit, losesWhatIsIndexed, takesAnotherHistory, played]) expect(look()).toBeUndefined();
   });
 });

@@ -154,7 +154,7 @@ describe.skipIf(!hasPidNamespaces).each(['', 'pidfile'])('two containers on one 
 });
 
 describe('a race for one folder', () => {
-  const racers = testSize === 'small' ? 10 : 50;
+  const racers = testSize === 'small' ? 20 : 50;
 
   async function race(method: string, attempts: number, killedAtWin: number): Promise<{ wins: number; lost: number }> {
     const folder = bench.newPath('race');

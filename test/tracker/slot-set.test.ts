@@ -168,3 +168,55 @@ describe('next', () => {
     expect(counter.looks).toBeLessThanOrEqual(5);
   });
 });
+
+describe('assign', () => {
+  it('makes the members those whose bits are set, as if each had been added, and the set goes on from there', () => {
+    const wordArb = fc.oneof(
+      { weight: 3, arbitrary: fc.constant(0) },
+      { weight: 2, arbitrary: fc.nat(0xffff_ffff) },
+      { weight: 1, arbitrary: fc.constantFrom(1, 0x8000_0000, 0xffff_ffff) },
+    );
+    fc.assert(
+      fc.property(
+        fc.array(wordArb, { maxLength: 1100 }),
+        fc.array(fc.nat(40_000), { maxLength: 20 }),
+        (words, more) => {
+          const assigned = new SlotSet();
+          assigned.add(12_345);
+          assigned.assign(Uint32Array.from(words));
+          const expected = new Set<number>();
+          words.forEach((word, index) => {
+            for (let bit = 0; bit < 32; bit++) if (((word >>> bit) & 1) === 1) expected.add(index * 32 + bit);
+          });
+          const members = (): number[] => {
+            const found: number[] = [];
+            for (let at = assigned.next(0); at >= 0; at = assigned.next(at + 1)) found.push(at);
+            return found;
+          };
+          const sorted = (): number[] => [...expected].sort((a, b) => a - b);
+          expect(assigned.size).toBe(expected.size);
+          expect(members()).toEqual(sorted());
+          for (const slot of more) {
+            if (expected.delete(slot)) assigned.delete(slot);
+            else {
+              expected.add(slot);
+              assigned.add(slot);
+            }
+          }
+          expect(assigned.size).toBe(expected.size);
+          expect(members()).toEqual(sorted());
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  it('of nothing leaves an empty set that can grow again', () => {
+    const set = new SlotSet();
+    set.add(5000);
+    set.assign(new Uint32Array(0));
+    expect([set.size, set.next(0), set.has(5000)]).toEqual([0, -1, false]);
+    set.add(70_000);
+    expect([set.size, set.next(0)]).toEqual([1, 70_000]);
+  });
+});
