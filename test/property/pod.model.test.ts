@@ -17,7 +17,7 @@ vi.mock('../../src/disk/fold.ts', async (original) => ({
   isFoldDue: () => fold.isDue,
 }));
 
-const sizes = { small: [60, 60], ci: [2_000, 100], long: [20_000, 100] } as const;
+const sizes = { small: [60, 60], ci: [1_000, 100], long: [20_000, 100] } as const;
 const size = process.env.EVERPOD_TEST_SIZE;
 const [numRuns, maxCommands] = sizes[size === 'ci' || size === 'long' ? size : 'small'];
 const seed = process.env.EVERPOD_TEST_SEED;
