@@ -34,8 +34,7 @@ export function* allLines<V, K extends Key>(rows: Rows<V, K>): Generator<Line, v
 function lineAt<V, K extends Key>(rows: Rows<V, K>, slot: number): Line {
   const live = rows.live(slot);
   if (live?.unsynced === true || live?.touched === true) return { keyText: keyText(live.key), text: live.text };
-  const { source, position, length, check } = rows.placeOf(slot);
-  return { keyText: source.keyTextAt(position, length, check), text: source.textAt(position, length, check) };
+  return { keyText: rows.keyTextAt(slot), text: rows.textAt(slot) };
 }
 
 /** Notes where the lines of a shard lie that was written whole. */

@@ -58,8 +58,7 @@ export class LiveEntries<V, K extends Key> {
   textOf(entry: Entry<V, K>): string {
     const slot = this.slotOf(entry);
     if (slot < 0) throw this.#home.owner.detachedError(entry.key);
-    const { source, position, length, check } = this.rows.placeOf(slot);
-    return source.textAt(position, length, check);
+    return this.rows.textAt(slot);
   }
 
   /** The slot of an entry, also of one that was let go; -1 where the table has it no more. */
@@ -73,10 +72,9 @@ export class LiveEntries<V, K extends Key> {
   peekAt(slot: number): Json {
     const live = this.rows.live(slot);
     if (live !== undefined) return live.peek();
-    const { source, position, length, check } = this.rows.placeOf(slot);
     const key = this.rows.keyAt(slot);
     try {
-      return parseValue(source.textAt(position, length, check), key);
+      return parseValue(this.rows.textAt(slot), key);
     } catch (error) {
       throw this.#home.owner.located(error, key);
     }

@@ -260,8 +260,19 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
   keyAt(slot: number): K {
     const live = this.live(slot);
     if (live !== undefined) return live.key;
+    return parseKey(this.keyTextAt(slot)) as K;
+  }
+
+  /** The JSON text of the key, as it lies on the disk. */
+  keyTextAt(slot: number): string {
     const { source, position, length, check } = this.placeOf(slot);
-    return parseKey(source.keyTextAt(position, length, check)) as K;
+    return source.keyTextAt(position, length, check);
+  }
+
+  /** The JSON text of the value, as it lies on the disk. */
+  textAt(slot: number): string {
+    const { source, position, length, check } = this.placeOf(slot);
+    return source.textAt(position, length, check);
   }
 
   /** Adds a row at the end. Its key must not be there. */

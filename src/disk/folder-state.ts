@@ -4,7 +4,6 @@
  * The same reading serves recovery, readers beside a live writer, and going back to the last sync point. It changes nothing.
  */
 import { Buffer } from 'node:buffer';
-import { crc32 } from 'node:zlib';
 import type { LoadedEntry, TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { type Key, type KeyIdentity, keyIdentity, parseKey } from '../core/key.ts';
@@ -17,6 +16,7 @@ import {
   foreignError,
   LogMarks,
   type LogRecord,
+  loggedLine,
   readHeader,
   rotError,
   type SegmentScan,
@@ -390,14 +390,11 @@ class Replay {
       entries.delete(keyIdentity(key));
       return;
     }
-    const { keyStart, valueEnd, offset } = record;
     entries.set(keyIdentity(key), {
       key,
       shard,
-      source: this.#texts?.segment(segment) ?? this.#source(bytes, offset),
-      position: offset + keyStart,
-      length: valueEnd - keyStart,
-      check: crc32(bytes.subarray(keyStart, valueEnd)),
+      source: this.#texts?.segment(segment) ?? this.#source(bytes, record.offset),
+      ...loggedLine(record),
     });
   }
 

@@ -16,7 +16,7 @@ import type { BucketImage } from '../core/key-index.ts';
 import { Rows } from '../core/rows.ts';
 import { readFile } from './files.ts';
 import type { FileStat, FileSystem } from './fs.ts';
-import type { LogMark, LogRecord, SegmentScan } from './log-reader.ts';
+import { type DataRecord, type LogMark, loggedLine, type SegmentScan } from './log-reader.ts';
 import type { Manifest } from './manifest.ts';
 import { INDEX_NAME, shardName } from './names.ts';
 import type { Texts } from './texts.ts';
@@ -183,9 +183,9 @@ export function applyToRows<V, K extends Key>(
   rows: Rows<V, K>,
   texts: Texts,
   segment: number,
-  record: Exclude<LogRecord, { operation: 'clear' }>,
+  record: DataRecord,
 ): boolean {
-  const { bytes, offset, keyStart, keyEnd, valueEnd, shard } = record;
+  const { bytes, keyStart, keyEnd, shard } = record;
   const identity = identityIn(bytes.toString('utf8', keyStart, keyEnd));
   if (identity === undefined) return false;
   let slot = rows.find(identity);
@@ -199,8 +199,8 @@ export function applyToRows<V, K extends Key>(
     if (shard < rows.tail) return false;
     slot = rows.push(identity, shard, rows.slotEnd);
   }
-  const check = crc32(bytes.subarray(keyStart, valueEnd));
-  rows.setPlace(slot, texts.segment(segment), offset + keyStart, valueEnd - keyStart, check);
+  const { position, length, check } = loggedLine(record);
+  rows.setPlace(slot, texts.segment(segment), position, length, check);
   rows.setState(slot, -1);
   return true;
 }

@@ -21,15 +21,21 @@ import {
   parseHeader,
   type SegmentHeader,
 } from './log-format.ts';
-import type { LogPosition } from './log-writer.ts';
+import type { LoggedLine, LogPosition } from './log-writer.ts';
 import { segmentName } from './names.ts';
 import { type OutputRecord, parseOutput } from './output-log.ts';
 
 /** A record of an accepted batch. */
-export type LogRecord =
-  /** Positions are in `bytes`, whose first byte lies at `offset` in the file. */
-  | (DataLine & { readonly bytes: Buffer; readonly offset: number })
-  | { readonly s: number; readonly operation: 'clear' };
+export type LogRecord = DataRecord | { readonly s: number; readonly operation: 'clear' };
+
+/** One that sets or deletes a key. Positions are in `bytes`, whose first byte lies at `offset` in the file. */
+export type DataRecord = DataLine & { readonly bytes: Buffer; readonly offset: number };
+
+/** Where in its segment the key and the value of a record lie. */
+export function loggedLine({ bytes, offset, keyStart, valueEnd }: DataRecord): LoggedLine {
+  const check = crc32(bytes.subarray(keyStart, valueEnd));
+  return { position: offset + keyStart, length: valueEnd - keyStart, check };
+}
 
 /** The end of a batch: the number of its last line, and that line's crc. */
 export interface LogMark {

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
 import { checkOptions, checkWith, optionsError, type PodOptions, wholeNumber } from '../pod/options.ts';
-import type { LoopOptions, TrackerOptions } from '../tracker/options.ts';
+import { type LoopOptions, loopShape, type TrackerOptions } from '../tracker/options.ts';
 
 /** How a folder is shared. Every option may be left out. */
 export interface ShareOptions {
@@ -68,14 +68,7 @@ const shareSchema = z.object({
 const deathsSchema = z.object({ maxDeaths: wholeNumber(0, Number.MAX_SAFE_INTEGER).optional() });
 
 const loopSchema = z.strictObject({
-  allowAborted: z.boolean('must be true or false').optional(),
-  limit: z
-    .union(
-      [z.literal(Number.POSITIVE_INFINITY), wholeNumber(0, Number.MAX_SAFE_INTEGER)],
-      'must be a whole number from 0',
-    )
-    .optional(),
-  signal: z.custom<object>((value) => value instanceof AbortSignal, 'must be an AbortSignal').optional(),
+  ...loopShape,
   concurrency: wholeNumber(1, 1000).optional(),
   prefetch: wholeNumber(1, 1000).optional(),
 });

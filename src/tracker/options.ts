@@ -141,7 +141,8 @@ export function checkFailOptions(path: string, options: object): void {
   checkWith(failSchema, path, options);
 }
 
-const loopSchema = z.strictObject({
+/** What every loop understands. */
+export const loopShape: Readonly<Record<'allowAborted' | 'limit' | 'signal', z.ZodType>> = {
   allowAborted: z.boolean('must be true or false').optional(),
   limit: z
     .union(
@@ -150,8 +151,9 @@ const loopSchema = z.strictObject({
     )
     .optional(),
   signal: z.custom<object>((value) => value instanceof AbortSignal, 'must be an AbortSignal').optional(),
-  concurrency: z.undefined().optional(),
-});
+};
+
+const loopSchema = z.strictObject({ ...loopShape, concurrency: z.undefined().optional() });
 
 const aFunction = z.custom<object>((value) => typeof value === 'function', 'must be a function');
 const fromOne = wholeNumber(1, Number.MAX_SAFE_INTEGER);

@@ -1,9 +1,8 @@
 // Every entry of a shared pod behaves as if all calls were carried out one at a time, also while its owners are killed.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { type Child, testSize, useBench } from '../process/built.ts';
+import { testSize, useBench } from '../process/built.ts';
+import { workUnderKills } from './killed-owners.ts';
 import { isLinearizable, type Observed } from './linearizable.ts';
-import { ownerOf } from './owner-of.ts';
 
 const bench = useBench();
 const { clients, calls, kills } = {
@@ -42,34 +41,16 @@ describe('a history', () => {
 
   it(`of ${clients} clients with ${calls} calls each, while the owner is killed ${kills} times, is linearizable for each entry`, async () => {
     const folder = bench.newPath('history');
-    const owners = new Map<number, Child>();
-    const stand = (): void => {
-      const owner = bench.start('everpod', ['serve-pod', folder, '--create']);
-      owners.set(owner.pid, owner);
-    };
-    stand();
-    stand();
-    const recording = Array.from({ length: clients }, (_, index) =>
-      bench.start('sharer', ['record', folder, String(calls), String(index + 1)]),
+    const { ends, killed } = await workUnderKills(
+      folder,
+      () => bench.start('everpod', ['serve-pod', folder, '--create']),
+      () =>
+        Array.from({ length: clients }, (_, index) =>
+          bench.start('sharer', ['record', folder, String(calls), String(index + 1)]),
+        ),
+      kills,
+      () => 80 + Math.random() * 150,
     );
-    let isOver = false;
-    const all = Promise.all(recording.map(({ finished }) => finished)).finally(() => {
-      isOver = true;
-    });
-    let killed = 0;
-    while (killed < kills && !isOver) {
-      await sleep(80 + Math.random() * 150);
-      const owner = owners.get(ownerOf(folder) ?? -1);
-      if (owner === undefined) continue;
-      owner.process.kill('SIGKILL');
-      await owner.finished;
-      owners.delete(owner.pid);
-      killed++;
-      stand();
-    }
-    const ends = await all;
-    for (const owner of owners.values()) owner.process.kill('SIGTERM');
-    await Promise.all([...owners.values()].map(({ finished }) => finished));
     const histories = new Map<string, Observed[]>();
     for (const { code, stderr, lines } of ends) {
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
