@@ -50,6 +50,7 @@ export class Fold<V, K extends Key> {
   readonly #base: number;
   /** Shards to be done, the next one last. */
   #due: number[] = [];
+  #hasFolded: boolean = false;
   #index: IndexWriter<V, K> | undefined;
 
   constructor(folder: Folder<V, K>) {
@@ -68,25 +69,35 @@ export class Fold<V, K extends Key> {
     if (this.#due.length > 0) {
       const { clock } = folder.system;
       const deadline = clock.monotonic() + SLICE_MS;
+      this.#hasFolded = true;
       foldShards(
         folder,
         this.#takeDue(() => clock.monotonic() < deadline),
       );
       return false;
     }
-    const older = folder.manifest.segments.filter(([segment]) => segment < this.#segment);
+    this.#commit();
+    folder.indexDue = true;
+    if (!isIndexDue(folder)) return true;
+    this.#index = new IndexWriter(folder);
+    return false;
+  }
+
+  /** Lists the new contents, after which the older segments can go. */
+  #commit(): void {
+    const folder = this.#folder;
+    const { segments, dropped } = folder.manifest;
+    const older = segments.filter(([segment]) => segment < this.#segment);
+    // It began because the index was due, and nothing had been written since the last fold.
+    if (older.length === 0 && dropped.size === 0 && !this.#hasFolded) return;
     folder.writeManifest({
-      segments: folder.manifest.segments.filter(([segment]) => segment >= this.#segment),
+      segments: segments.filter(([segment]) => segment >= this.#segment),
       shards: listedContents(folder),
       dropped: new Map(),
     });
     forgetEmptied(folder);
     folder.olderLogBytes = 0;
     folder.removeSegments(older);
-    folder.indexDue = true;
-    if (!isIndexDue(folder)) return true;
-    this.#index = new IndexWriter(folder);
-    return false;
   }
 
   #isDue(shard: number): boolean {

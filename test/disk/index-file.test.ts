@@ -324,6 +324,26 @@ describe('an index of another moment', () => {
   });
 });
 
+describe('a folder that was copied', () => {
+  it('gets an index that fits it again, and no other file is touched for that', () => {
+    const image = indexedDisk(20).image();
+    // The copies of the files are other files, at another time.
+    const copy = new MemoryFileSystem();
+    copy.mkdir(PATH);
+    for (const [path, content] of image) if (content !== 'folder') copy.put(path, content);
+    const before = copy.image();
+    const pod = openOn(copy);
+    expect(pod.fromIndex).toBe(false);
+    fold(pod);
+    expect(isTaken(copy.image())).toBe(true);
+    const changed = [...copy.image()].filter(([path, content]) => {
+      const then = before.get(path);
+      return content !== 'folder' && !(then instanceof Uint8Array && Buffer.compare(then, content) === 0);
+    });
+    expect(changed.map(([path]) => path)).toEqual([INDEX_PATH]);
+  });
+});
+
 describe('an index is stale after', () => {
   /** The index from before, in the folder as some work leaves it. */
   function isTakenAfter(work: (fs: MemoryFileSystem) => void): boolean {
