@@ -10,7 +10,7 @@
 import type { Buffer } from 'node:buffer';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Key, type KeyIdentity, keyIdentity, parseKey } from '../core/key.ts';
 import type { BucketImage } from '../core/key-index.ts';
 import { Rows } from '../core/rows.ts';

@@ -5,7 +5,7 @@
  * so a line is valid only behind exactly that predecessor in exactly that segment. `cut -c10- wal-*.jsonl | jq` reads it.
  */
 import { Buffer } from 'node:buffer';
-import { z } from 'zod';
+import * as z from 'zod';
 import { COUNT_MAX } from './manifest.ts';
 import { SHARD_MAX } from './names.ts';
 

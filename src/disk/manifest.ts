@@ -10,7 +10,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { PodError } from '../core/errors.ts';
 import { crcText, disk, removeQuietly } from './files.ts';
 import type { FileSystem } from './fs.ts';

@@ -8,7 +8,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import * as nodeFs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { PodError } from '../core/errors.ts';
 import { disk, diskError, readFile, removeQuietly, writeAll } from './files.ts';
 import type { FileSystem } from './fs.ts';

@@ -1,7 +1,7 @@
 /**
  * The options a pod is opened with: their types, their defaults, their checks.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
 

@@ -6,7 +6,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { PodError } from '../core/errors.ts';
 import { PROTOCOL_VERSION, protocolError } from './protocol.ts';
 

@@ -1,7 +1,7 @@
 /**
  * The options of shared pods and trackers: their types and their checks.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
 import { checkOptions, checkWith, optionsError, type PodOptions, wholeNumber } from '../pod/options.ts';

@@ -1,7 +1,7 @@
 /**
  * The options of a tracker and of its loops: their types and their checks.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Key } from '../core/key.ts';
 import {
   checkWith,

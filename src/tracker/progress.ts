@@ -3,7 +3,7 @@
  *
  * It is for show only, so nothing that goes wrong with it may reach the program, and it keeps no process alive.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Clock } from '../core/clock.ts';
 import { checkWith } from '../pod/options.ts';
 import type { TrackerStats } from './stats.ts';

@@ -526,7 +526,7 @@ const mutants: Readonly<Record<string, Mutant>> = {
     patch: () => {
       switches.noOutputSeq = true;
     },
-    first: ['lines of turns, a fold, a close'],
+    first: ['a fold with changes and a revert between its slices'],
   },
   outputNoRewrite: {
     setup: { outputs: true },
@@ -667,18 +667,20 @@ const SEEDS = 1;
 async function firstViolation(mutant: Mutant): Promise<string | undefined> {
   const looked = mutant.look?.();
   if (looked !== undefined) return looked;
-  const attempts: [seed: number, level: Durability, (explorer: Explorer) => unknown][] = [];
+  const attempts: [what: string, seed: number, level: Durability, (explorer: Explorer) => unknown][] = [];
   const all = mutant.setup?.outputs === true ? { ...outputScripts, ...scripts } : scripts;
   const names = [...(mutant.first ?? []), ...Object.keys(all)];
   for (const name of names) {
-    for (const level of LEVELS) attempts.push([1, level, all[name] as (explorer: Explorer) => unknown]);
+    for (const level of LEVELS) attempts.push([name, 1, level, all[name] as (explorer: Explorer) => unknown]);
   }
   for (let seed = 1; seed <= SEEDS; seed++) {
     for (const level of LEVELS) {
-      for (const mix of Object.values(mixes)) attempts.push([seed, level, (explorer) => walk(explorer, mix, 20)]);
+      for (const [name, mix] of Object.entries(mixes)) {
+        attempts.push([`walk "${name}"`, seed, level, (explorer) => walk(explorer, mix, 20)]);
+      }
     }
   }
-  for (const [seed, level, work] of attempts) {
+  for (const [what, seed, level, work] of attempts) {
     const intercept = mutant.intercept;
     const setup: Setup = {
       seed,
@@ -693,7 +695,7 @@ async function firstViolation(mutant: Mutant): Promise<string | undefined> {
     } catch (error) {
       if (explorer.violation === undefined && !(error instanceof Violation)) throw error;
     }
-    if (explorer.violation !== undefined) return explorer.violation.message;
+    if (explorer.violation !== undefined) return `${what}, ${level}: ${explorer.violation.message}`;
   }
   return undefined;
 }

@@ -30,6 +30,11 @@ const FIRST = Number(process.env.EVERPOD_TEST_SEED ?? '1');
 const TIMEOUT = { timeout: 3_600_000 };
 const levels: readonly Durability[] = ['exit', 'process', 'power'];
 
+/** The rows of a table that are tried at a level: all of them, but of the small size every third, so that each has its turn at one level. */
+function rowsAt<R>(level: Durability, rows: readonly R[]): readonly R[] {
+  return size === 'small' ? rows.filter((_, row) => row % levels.length === levels.indexOf(level)) : rows;
+}
+
 interface Counts {
   indexed: number;
   states: number;
@@ -75,7 +80,7 @@ async function walks(
 
 describe('D1, D3, D9: crash states of random walks', () => {
   for (const level of levels) {
-    for (const [name, mix] of Object.entries(mixes)) {
+    for (const [name, mix] of rowsAt(level, Object.entries(mixes))) {
       it(`in the mix "${name}" at level ${level} are all right`, TIMEOUT, () =>
         walks(`${name}, ${level}`, mix, { level }),
       );
@@ -122,9 +127,9 @@ describe('D1, D9: crash states of scripts', () => {
     it(`at level ${level} are all right`, TIMEOUT, async () => {
       const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0, indexed: 0 };
       const make = (seed: number) => new Explorer({ seed, level, effort: EFFORT });
-      for (const script of Object.values(scripts)) await explore(counts, make, script, SCRIPT_SEEDS);
+      for (const script of rowsAt(level, Object.values(scripts))) await explore(counts, make, script, SCRIPT_SEEDS);
       console.log(`scripts, ${level}: seeds ${FIRST} to ${FIRST + SCRIPT_SEEDS - 1}: ${JSON.stringify(counts)}`);
-      expect(counts.states).toBeGreaterThan(2000);
+      expect(counts.states).toBeGreaterThan(1000);
     });
   }
 });
