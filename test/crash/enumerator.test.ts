@@ -20,7 +20,7 @@ const SEEDS = size === 'long' ? 130 : size === 'ci' ? 13 : 1;
 const SCRIPT_SEEDS = size === 'long' ? 40 : size === 'ci' ? 4 : 1;
 /** Scripts with an output take long, because every line is a state. */
 const OUTPUT_EFFORT: Effort =
-  size === 'small'
+  size !== 'long'
     ? { budget: { subsetsUpTo: 1, drawn: 1, tears: 1, tornWrites: 1 }, secondCrash: 0, deaths: 0.02, readers: 0.05 }
     : EFFORT;
 const OUTPUT_LEVELS: readonly Durability[] = size === 'small' ? ['process'] : ['exit', 'process', 'power'];
@@ -139,7 +139,7 @@ describe('D1, D9: crash states of scripts with an output', () => {
     it(`at level ${level} are all right`, TIMEOUT, async () => {
       const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0, indexed: 0 };
       const make = (seed: number) => new Explorer({ seed, level, effort: OUTPUT_EFFORT, outputs: true });
-      const all = size === 'small' ? outputScripts : { ...outputScripts, ...scripts };
+      const all = size !== 'long' ? outputScripts : { ...outputScripts, ...scripts };
       for (const script of Object.values(all)) await explore(counts, make, script, SCRIPT_SEEDS);
       console.log(
         `scripts, outputs, ${level}: seeds ${FIRST} to ${FIRST + SCRIPT_SEEDS - 1}: ${JSON.stringify(counts)}`,
