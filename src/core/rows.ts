@@ -58,6 +58,13 @@ export interface RowsImage {
 
 type Live<V, K extends Key> = Entry<V, K> | WeakRef<Entry<V, K>>;
 
+/** Whether a JSON text is that of a key with this identity. Most are strings in which nothing is escaped: they need not be parsed for that. */
+function isKeyText(text: string, identity: KeyIdentity): boolean {
+  const isPlain = text.startsWith('"') && text.endsWith('"') && !text.includes('\\');
+  if (!isPlain) return keyIdentity(parseKey(text)) === identity;
+  return typeof identity === 'string' && text.length === identity.length + 2 && text.startsWith(identity, 1);
+}
+
 export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared<K> {
   /** How many entries there are. */
   size: number = 0;
@@ -67,6 +74,9 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
   tail: number = 0;
   readonly shards: Map<number, ShardInfo> = new Map();
   readonly #seed: number;
+  /** The identity that was hashed last, and its hash: whoever looks for a key adds it next, or looks for it again. */
+  #hashed: KeyIdentity | undefined;
+  #hash: number = 0;
   #index: KeyIndex = new KeyIndex();
   #chunks: Int32Array[] = [];
   #pages: (Live<V, K> | undefined)[][] = [];
@@ -249,12 +259,21 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
 
   /** The slot of a key, or -1. */
   find(identity: KeyIdentity): number {
-    return this.#index.find(hashIdentity(identity, this.#seed), identity, this);
+    return this.#index.find(this.#hashOf(identity), identity, this);
+  }
+
+  #hashOf(identity: KeyIdentity): number {
+    if (identity !== this.#hashed) {
+      this.#hash = hashIdentity(identity, this.#seed);
+      this.#hashed = identity;
+    }
+    return this.#hash;
   }
 
   /** Whether a slot holds a key. Equal hashes are not enough: the key itself is looked at, on the disk if need be. */
   isAt(slot: number, identity: KeyIdentity): boolean {
-    return (this.live(slot)?.identity ?? keyIdentity(this.keyAt(slot))) === identity;
+    const live = this.live(slot);
+    return live === undefined ? isKeyText(this.keyTextAt(slot), identity) : live.identity === identity;
   }
 
   keyAt(slot: number): K {
@@ -288,7 +307,7 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
     this.#set(slot, SHARD, shard);
     this.#set(slot, SOURCE, -1);
     this.#set(slot, STATE, -1);
-    this.#index.add(hashIdentity(identity, this.#seed), slot);
+    this.#index.add(this.#hashOf(identity), slot);
     this.#countIn(slot, shard);
     return slot;
   }
@@ -305,7 +324,7 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
     const shard = this.shardOf(slot);
     this.#set(slot, SHARD, ~shard);
     this.setLive(slot, undefined);
-    this.#index.remove(hashIdentity(identity, this.#seed), slot);
+    this.#index.remove(this.#hashOf(identity), slot);
     this.size--;
     const info = this.shards.get(shard) as ShardInfo;
     info.lines--;
@@ -318,7 +337,7 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
   revive(slot: number, identity: KeyIdentity): void {
     const shard = this.shardOf(slot);
     this.#set(slot, SHARD, shard);
-    this.#index.add(hashIdentity(identity, this.#seed), slot);
+    this.#index.add(this.#hashOf(identity), slot);
     this.#countIn(slot, shard);
   }
 

@@ -85,6 +85,23 @@ export abstract class TrackedValue implements ProxyHandler<Container> {
     this.afterChange();
   }
 
+  /**
+   * Sets some of the root object's members, as one change or none: what is undefined in `members` is taken out. All else in it is plain and
+   * ours.
+   */
+  patchMembers(members: Readonly<Record<string, unknown>>): void {
+    const root = this.root as Record<string, unknown>;
+    const names = Object.keys(members).filter((name) => !Object.is(root[name], members[name]));
+    if (names.length === 0) return;
+    this.beforeChange();
+    for (const name of names) {
+      this.#forget(root[name]);
+      if (members[name] === undefined) delete root[name];
+      else setOwn(root, name, members[name]);
+    }
+    this.afterChange();
+  }
+
   // ---- The traps. There is none for `has` and `ownKeys`: the target is the plain value itself, which answers best.
 
   get(target: Container, name: string | symbol, receiver: unknown): unknown {

@@ -25,7 +25,7 @@ import {
 import type { LogPosition } from './log-writer.ts';
 import type { Manifest, SegmentRef, ShardContent } from './manifest.ts';
 import { classify, segmentName, shardName, stagedName } from './names.ts';
-import { firstBadLine, lineError, matches, parseShard, readShardText } from './shards.ts';
+import { decode, firstBadLine, lineError, matches, parseShard, readShardText } from './shards.ts';
 import { loggedKeyText, loggedValueText, type Texts } from './texts.ts';
 
 /** A shard's content as it was found on disk. */
@@ -494,8 +494,8 @@ class LoggedText implements TextSource {
     return loggedValueText(this.#line(position, length));
   }
 
-  #line(position: number, length: number): Buffer {
+  #line(position: number, length: number): string {
     const from = position - this.#offset;
-    return this.#bytes.subarray(from, from + length);
+    return decode(this.#bytes.subarray(from, from + length));
   }
 }

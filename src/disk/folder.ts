@@ -5,16 +5,16 @@
  * point. Always seq(shard) <= point.s <= durable <= s, and every line after `point` is in the last segment.
  */
 import { join } from 'node:path';
-import type { Entry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
-import { type Key, keyText } from '../core/key.ts';
+import type { Key } from '../core/key.ts';
 import type { Table } from '../core/table.ts';
+import { BatchRecords } from './batch.ts';
 import { diskError, hex8 } from './files.ts';
 import { type OpenRecords, readFolderState } from './folder-state.ts';
 import type { FileStat, FileSystem } from './fs.ts';
 import type { HeldLock } from './lock.ts';
 import type { ClosingKind } from './log-format.ts';
-import { type LoggedLine, type LogPosition, LogWriter } from './log-writer.ts';
+import { type LogPosition, LogWriter } from './log-writer.ts';
 import {
   type FolderMeta,
   isManifestOnDisk,
@@ -46,14 +46,6 @@ export interface OpenedFolder {
   readonly isIndexed?: boolean;
   /** The files of outputs, if there are any. */
   readonly outputs?: readonly FoundOutput[];
-}
-
-/** A record that was added to a batch, and for a `set` the entry and where its line lies. */
-interface Noted<V, K extends Key> {
-  readonly shard: number;
-  readonly s: number;
-  readonly entry?: Entry<V, K>;
-  readonly line?: LoggedLine;
 }
 
 export class Folder<V, K extends Key> implements TextsOwner {
@@ -132,6 +124,11 @@ export class Folder<V, K extends Key> implements TextsOwner {
     return bytes;
   }
 
+  /** The crc of a shard's text, as it was read or written last. */
+  crcOf(shard: number): string | undefined {
+    return this.contents.get(shard)?.crc;
+  }
+
   // ---- Appending.
 
   /**
@@ -147,9 +144,9 @@ export class Folder<V, K extends Key> implements TextsOwner {
       this.rescue();
       if (ending === undefined) return;
     }
-    const noted: Noted<V, K>[] = [];
+    const records = new BatchRecords<V, K>(this.log);
     const written = this.#batch(kind, (log) => {
-      let count = this.#addChanges(log, this.table.pending, noted) + this.outputs.addPending(log);
+      let count = records.add(this.table.pending, this.#shards) + this.outputs.addPending(log);
       if (ending !== undefined) {
         log.add(`"o":"end","how":${JSON.stringify(ending)}`);
         count++;
@@ -158,7 +155,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
     });
     if (!written) return;
     this.ending = ending;
-    this.#noteAll(noted, this.log.segment);
+    records.written(this.table.rows, this.texts.segment(this.log.segment), this.open);
     this.table.appended();
     this.outputs.appended();
   }
@@ -225,40 +222,8 @@ export class Folder<V, K extends Key> implements TextsOwner {
     return true;
   }
 
-  /** Adds the records of a set of changes: first what is gone, then what has another value, then what is new, in order. */
-  #addChanges(log: LogWriter, changes: Table<V, K>['pending'], noted: Noted<V, K>[]): number {
-    let count = 0;
-    if (changes.cleared !== undefined) {
-      const s = log.add('"o":"clear"');
-      for (const shard of new Set([...this.contents.keys(), ...this.open.keys()])) noted.push({ shard, s });
-      count++;
-    }
-    for (const { key, shard } of changes.deleted.values()) {
-      noted.push({ shard, s: log.add(`"o":"del","n":${shard},"k":${keyText(key)}`) });
-      count++;
-    }
-    const addSet = (entry: Entry<V, K>): void => {
-      const line: LoggedLine = { position: 0, length: 0, check: 0 };
-      const s = log.addSet(entry.shard, keyText(entry.key), entry.text, line);
-      noted.push({ shard: entry.shard, s, entry, line });
-      count++;
-    };
-    for (const entry of changes.updated()) addSet(entry);
-    for (const entry of changes.added()) addSet(entry);
-    return count;
-  }
-
-  #noteAll(noted: readonly Noted<V, K>[], segment: number): void {
-    const source = this.texts.segment(segment);
-    for (const { shard, s, entry, line } of noted) {
-      if (entry !== undefined && line !== undefined) {
-        if (entry.slot >= 0) this.table.rows.setPlace(entry.slot, source, line.position, line.length, line.check);
-      }
-      const open = this.open.get(shard);
-      if (open === undefined) this.open.set(shard, { first: s, last: s });
-      else open.last = s;
-    }
-  }
+  /** Every shard that has entries, in a file or in the log. */
+  readonly #shards = (): Set<number> => new Set([...this.contents.keys(), ...this.open.keys()]);
 
   /** Lets a later line vouch for the last acknowledged batch. Not fsynced; written by an idle pod. */
   mark(): void {
@@ -510,12 +475,12 @@ export class Folder<V, K extends Key> implements TextsOwner {
     let next: LogWriter | undefined;
     try {
       next = this.#createSegment(log.segment + 1, point, this.manifest.generation);
-      const noted: Noted<V, K>[] = [];
-      const count = this.#addChanges(next, this.table.dirty, noted) + this.outputs.addUnsynced(next);
+      const records = new BatchRecords<V, K>(next);
+      const count = records.add(this.table.dirty, this.#shards) + this.outputs.addUnsynced(next);
       if (count > 0) next.close('sync', count, point.s);
       next.fsync();
       this.writeManifest({ segments: [...this.manifest.segments, [next.segment, point.s]] });
-      this.#noteAll(noted, next.segment);
+      records.written(this.table.rows, this.texts.segment(next.segment), this.open);
     } catch (error) {
       if (next !== undefined) this.#discard(next);
       throw this.fail(cause ?? error);

@@ -21,7 +21,7 @@ import {
   parseHeader,
   type SegmentHeader,
 } from './log-format.ts';
-import type { LoggedLine, LogPosition } from './log-writer.ts';
+import type { LogPosition } from './log-writer.ts';
 import { segmentName } from './names.ts';
 import { type OutputRecord, parseOutput } from './output-log.ts';
 
@@ -30,6 +30,14 @@ export type LogRecord = DataRecord | { readonly s: number; readonly operation: '
 
 /** One that sets or deletes a key. Positions are in `bytes`, whose first byte lies at `offset` in the file. */
 export type DataRecord = DataLine & { readonly bytes: Buffer; readonly offset: number };
+
+/** Where a key and its value lie in a segment. */
+interface LoggedLine {
+  readonly position: number;
+  readonly length: number;
+  /** The crc of those bytes. */
+  readonly check: number;
+}
 
 /** Where in its segment the key and the value of a record lie. */
 export function loggedLine({ bytes, offset, keyStart, valueEnd }: DataRecord): LoggedLine {

@@ -23,14 +23,6 @@ export interface LogPosition {
   readonly crc: number;
 }
 
-/** Where a key and its value lie in a segment. */
-export interface LoggedLine {
-  position: number;
-  length: number;
-  /** The crc of those bytes. */
-  check: number;
-}
-
 /** Encoded lines are written out when they fill this much, so a huge batch needs no huge buffer. */
 const BUFFER_BYTES = 1 << 20;
 
@@ -41,6 +33,11 @@ export class LogWriter {
   end: LogPosition;
   /** The segment could not be cut back, or its fsync failed: nothing may be written or fsynced here any more. */
   broken: boolean = false;
+  /** Where in the segment the key and the value of the `set` lie that was added last, as `KEY,"v":VALUE`. */
+  linePosition: number = 0;
+  lineLength: number = 0;
+  /** The crc of those bytes. */
+  lineCheck: number = 0;
   readonly #fs: FileSystem;
   readonly #folder: string;
   readonly #fd: number;
@@ -102,18 +99,16 @@ export class LogWriter {
     return segmentName(this.segment);
   }
 
-  /**
-   * Adds a `set` record to the batch and says in `line` where in the segment its key and value lie, as `KEY,"v":VALUE`. Returns its number.
-   */
-  addSet(shard: number, key: string, value: string, line: LoggedLine): number {
+  /** Adds a `set` record to the batch, and says in the members above where it lies. Returns its number. */
+  addSet(shard: number, key: string, value: string): number {
     const before = `"o":"set","n":${shard},"k":`;
     const s = this.add(`${before}${key},"v":${value}`);
     // The record's JSON begins with `{"s":1,`, and a brace and a newline follow the value.
     const from = this.#lineStart + JSON_OFFSET + 6 + String(s).length + before.length;
     const to = this.#filled - 2;
-    line.position = this.#offset + from;
-    line.length = to - from;
-    line.check = crc32(this.#buffer.subarray(from, to));
+    this.linePosition = this.#offset + from;
+    this.lineLength = to - from;
+    this.lineCheck = crc32(this.#buffer.subarray(from, to));
     return s;
   }
 

@@ -60,7 +60,8 @@ function verifyEntries(fs: FileSystem, path: string): number {
   const manifest = requireManifest(fs, path);
   const texts = new Texts(fs, path, VERIFY_CACHE_BYTES);
   try {
-    texts.owner = { gzip: manifest.gzip, generation: manifest.generation, shardBytes: Number.POSITIVE_INFINITY };
+    const { gzip, generation } = manifest;
+    texts.owner = { gzip, generation, shardBytes: Number.POSITIVE_INFINITY, crcOf: () => undefined };
     const state = readFolderState(fs, path, manifest, { judge: true, texts });
     const entries = checkEntries(path, state.entries());
     const lines = state.segments.flatMap(({ scan }) => scan.outputs);

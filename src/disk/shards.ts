@@ -21,19 +21,19 @@ import { decodeTastypyKey } from './tastypy.ts';
 const TAB = 0x09;
 
 /** The JSON text of the key in a shard's line. Tastypy's keys are put as we put them. */
-export function keyTextIn(line: Buffer, tastypy: boolean): string {
-  const text = decode(line, 0, line.indexOf(TAB));
+export function keyTextIn(line: string, tastypy: boolean): string {
+  const text = line.slice(0, line.indexOf('\t'));
   return tastypy ? keyText(decodeTastypyKey(text)) : text;
 }
 
 /** The JSON text of the value in a shard's line. */
-export function valueTextIn(line: Buffer): string {
-  return decode(line, line.indexOf(TAB) + 1, line.length);
+export function valueTextIn(line: string): string {
+  return line.slice(line.indexOf('\t') + 1);
 }
 
 /** Decoding Latin-1 is several times as fast as UTF-8, and the test runs at 21 GB/s (docs/performance, lines). */
-export function decode(bytes: Buffer, start: number, end: number): string {
-  return bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8', start, end);
+export function decode(bytes: Buffer): string {
+  return bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8');
 }
 
 /** A shard's text in memory; keys and values are cut out of it when they are asked for. */
@@ -47,11 +47,15 @@ class ShardText implements TextSource {
   }
 
   keyTextAt(position: number, length: number): string {
-    return keyTextIn(this.#bytes.subarray(position, position + length), this.#tastypy);
+    return keyTextIn(this.#line(position, length), this.#tastypy);
   }
 
   textAt(position: number, length: number): string {
-    return valueTextIn(this.#bytes.subarray(position, position + length));
+    return valueTextIn(this.#line(position, length));
+  }
+
+  #line(position: number, length: number): string {
+    return decode(this.#bytes.subarray(position, position + length));
   }
 }
 

@@ -3,7 +3,7 @@
  */
 import type { Entry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
-import { copyJson, type Json, setOwn } from '../core/json.ts';
+import { copyJson, type Json } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
 import type { PodEngine } from '../pod/engine.ts';
 import type { Events } from '../pod/events.ts';
@@ -33,6 +33,11 @@ import {
 } from './task.ts';
 import type { TaskIndex } from './task-index.ts';
 
+/** What becomes of a task's record; undefined takes a member out. */
+type RecordChange = { readonly [M in keyof TaskRecord]?: TaskRecord[M] | undefined };
+
+const DONE_NOW: RecordChange = { _done: true, _error: undefined };
+
 /** A pod whose entries are tasks with a record. */
 export abstract class RecordedPod<T extends object, K extends Key> extends ListedPod<Task<T>, K> {
   readonly #engine: PodEngine<Task<T>, K>;
@@ -57,26 +62,14 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
   markDone(key: K, data?: Partial<T>): void {
     const entry = this.requireTask(key);
     const wasDone = (entry.state & DONE) !== 0;
-    const members = data === undefined ? undefined : copyData(data);
-    this.changeTask(
-      entry,
-      (task) => {
-        for (const [name, member] of Object.entries(members ?? {})) {
-          setOwn(task as unknown as Record<string, unknown>, name, member);
-        }
-        task._done = true;
-        delete task._error;
-      },
-      members !== undefined,
-    );
+    if (data === undefined) this.changeTask(entry, DONE_NOW);
+    else this.changeTask(entry, DONE_NOW, copyData(data));
     if (!wasDone) this.events.emit('done', () => ({ path: this.path, key: entry.key }));
   }
 
   /** Marks a task as not done. */
   markNotDone(key: K): void {
-    this.changeTask(this.requireTask(key), (task) => {
-      task._done = false;
-    });
+    this.changeTask(this.requireTask(key), { _done: false });
   }
 
   /** Whether a task is done; false for a key that is not there. */
@@ -94,11 +87,11 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
 
   /** Puts an aborted task back. */
   unabort(key: K): void {
-    this.changeTask(this.requireTask(key), (task) => {
-      task._aborted = false;
-      // A task that the process died of gets as many chances as any other.
-      if (task._error?.name === 'Aborted' || task._error?.deaths !== undefined) delete task._error;
-    });
+    const entry = this.requireTask(key);
+    const { _error: error } = asObject(entry.plain) as Partial<TaskRecord>;
+    // A task that the process died of gets as many chances as any other.
+    const isOver = error?.name === 'Aborted' || error?.deaths !== undefined;
+    this.changeTask(entry, { _aborted: false, ...(isOver && { _error: undefined }) });
   }
 
   /** Whether a task is aborted. */
@@ -128,10 +121,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
       ...(blame !== 'task' && { blame }),
       ...(retryAfterMs !== undefined && { retryAt: this.#now(retryAfterMs) }),
     };
-    this.changeTask(entry, (task) => {
-      if (counted !== tries) task._tries = counted;
-      task._error = kept;
-    });
+    this.changeTask(entry, { ...(counted !== tries && { _tries: counted }), _error: kept });
     this.#outputs?.drop(entry);
     this.events.emit('fail', () => ({ path: this.path, key: entry.key, error: kept }));
   }
@@ -174,11 +164,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     let count = 0;
     for (const entry of this.#stuck(options.keys)) {
       if (!isWanted(entry.state, () => entry.peek())) continue;
-      this.changeTask(entry, (task) => {
-        task._tries = 0;
-        task._aborted = false;
-        delete task._error;
-      });
+      this.changeTask(entry, { _tries: 0, _aborted: false, _error: undefined });
       this.#outputs?.drop(entry);
       count++;
     }
@@ -228,10 +214,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     checkPriority(this.path, priority);
     const entry = this.requireTask(key);
     if (priorityIn(entry.state) === priority) return;
-    this.changeTask(entry, (task) => {
-      if (priority === 0) delete task._priority;
-      else task._priority = priority;
-    });
+    this.changeTask(entry, { _priority: priority === 0 ? undefined : priority });
   }
 
   // ---- Outputs.
@@ -291,12 +274,25 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     return this.#engine.table.find(key)?.state ?? 0;
   }
 
-  /** Changes a task's record as one step: one record in the log, and one fsync at level `power`. */
-  protected changeTask(entry: Entry<Task<T>, K>, change: (task: TaskRecord) => void, withData: boolean = false): void {
-    const record: TaskRecord = { ...NEW_TASK, ...asObject(entry.plain) };
-    change(record);
-    this.#engine.table.edit(entry, withData ? this.checkedTask(entry.key, record) : record);
+  /**
+   * Changes a task's record as one step: one record in the log, and one fsync at level `power`.
+   *
+   * @param data goes into the task before `change`
+   */
+  protected changeTask(entry: Entry<Task<T>, K>, change: RecordChange, data?: object): void {
+    const { plain } = entry;
+    if (data === undefined && isComplete(plain)) this.#engine.table.patch(entry, change);
+    else this.#changeWhole(entry, change, data);
     this.rates.sample(this.#index.done.size, this.size);
+  }
+
+  #changeWhole(entry: Entry<Task<T>, K>, change: RecordChange, data: object | undefined): void {
+    const task: Record<string, unknown> = { ...NEW_TASK, ...asObject(entry.plain), ...data };
+    for (const [name, member] of Object.entries(change)) {
+      if (member === undefined) delete task[name];
+      else task[name] = member;
+    }
+    this.#engine.table.edit(entry, data === undefined ? task : this.checkedTask(entry.key, task));
   }
 
   /** What the schema makes of a whole task, where there is one. */
@@ -307,19 +303,16 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
 
   #setTries(key: K, next: (tries: number) => number): void {
     const entry = this.requireTask(key);
-    this.changeTask(entry, (task) => {
-      task._tries = next(triesNow(entry));
-      // The error of a try that was taken back must not pass for the outcome of the next one with that number.
-      const error: TaskRecord['_error'] | null = task._error;
-      if (error != null && error.try > task._tries) task._error = { ...error, try: task._tries };
-    });
+    const tries = next(triesNow(entry));
+    const { _error: error } = asObject(entry.plain) as { _error?: TaskError | null };
+    // The error of a try that was taken back must not pass for the outcome of the next one with that number.
+    const isLater = error != null && error.try > tries;
+    this.changeTask(entry, { _tries: tries, ...(isLater && { _error: { ...error, try: tries } }) });
   }
 
   /** Counts a try and appends it: the claim is safe from the death of the process before anybody works on the task. */
   protected claim(entry: Entry<Task<T>, K>): void {
-    this.changeTask(entry, (task) => {
-      task._tries = triesNow(entry) + 1;
-    });
+    this.changeTask(entry, { _tries: triesNow(entry) + 1 });
     this.#outputs?.drop(entry);
     this.#engine.appendNow();
   }
@@ -334,11 +327,10 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     for (const entry of mine) {
       const error = (entry.peek() as Partial<TaskRecord>)._error;
       if (error == null || error.blame !== undefined) continue;
-      const tries = Math.max(0, triesNow(entry) - 1);
-      this.changeTask(entry, (task) => {
-        task._tries = tries;
+      this.changeTask(entry, {
+        _tries: Math.max(0, triesNow(entry) - 1),
         // One less, too: where the task is in flight again, the try that is under way must stay the later one.
-        task._error = { ...error, try: Math.max(0, error.try - 1), blame: 'environment' };
+        _error: { ...error, try: Math.max(0, error.try - 1), blame: 'environment' },
       });
       count++;
     }
@@ -363,20 +355,13 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
         deaths,
       };
       if (maxDeaths > 0 && deaths >= maxDeaths) this.#setAside(entry, error);
-      else {
-        this.changeTask(entry, (task) => {
-          task._error = error;
-        });
-      }
+      else this.changeTask(entry, { _error: error });
     }
   }
 
   #setAside(entry: Entry<Task<T>, K>, error: TaskError | undefined): void {
     const wasAborted = (entry.state & ABORTED) !== 0;
-    this.changeTask(entry, (task) => {
-      task._aborted = true;
-      if (error !== undefined) task._error = error;
-    });
+    this.changeTask(entry, { _aborted: true, ...(error !== undefined && { _error: error }) });
     this.#outputs?.drop(entry);
     if (!wasAborted) this.events.emit('abort', () => ({ path: this.path, key: entry.key, error }));
   }
@@ -388,6 +373,12 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
   #now(laterMs: number = 0): string {
     return new Date(this.#engine.clock.now() + laterMs).toISOString();
   }
+}
+
+/** Whether a value is an object with the members that each task has. */
+function isComplete(value: Json): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return Object.hasOwn(value, '_tries') && Object.hasOwn(value, '_done') && Object.hasOwn(value, '_aborted');
 }
 
 function triesNow<V, K extends Key>(entry: Entry<V, K>): number {

@@ -6,7 +6,8 @@
 import type { Entry } from '../core/entry.ts';
 import type { Json } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
-import type { Table, TableObserver } from '../core/table.ts';
+import type { Table } from '../core/table.ts';
+import type { TableObserver } from '../core/table-owner.ts';
 import { SlotSet } from './slot-set.ts';
 import { ABORTED, DONE, FAILED, hasTriesLeft, priorityIn, stateOf, TRIED, triesIn, UNFINISHED } from './task.ts';
 

@@ -6,7 +6,8 @@ import { PodError } from '../../src/core/errors.ts';
 import type { Json } from '../../src/core/json.ts';
 import type { Key } from '../../src/core/key.ts';
 import { shardLines } from '../../src/core/line.ts';
-import { Table, type TableOwner } from '../../src/core/table.ts';
+import { Table } from '../../src/core/table.ts';
+import type { TableOwner } from '../../src/core/table-owner.ts';
 
 /** The disk of a table: each line is one text, rewritten when the table is told that everything is on the disk. */
 class Disk implements TextSource {

@@ -6,7 +6,8 @@ import { addPlace, PodError } from '../../src/core/errors.ts';
 import type { Json } from '../../src/core/json.ts';
 import type { Key } from '../../src/core/key.ts';
 import { shardLines } from '../../src/core/line.ts';
-import { Table, type TableObserver, type TableOwner } from '../../src/core/table.ts';
+import { Table } from '../../src/core/table.ts';
+import type { TableObserver, TableOwner } from '../../src/core/table-owner.ts';
 
 class Owner implements TableOwner {
   before: number = 0;

@@ -5,7 +5,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { PodError } from '../../src/core/errors.ts';
 import type { Key } from '../../src/core/key.ts';
-import { Table, type TableOwner } from '../../src/core/table.ts';
+import { Table } from '../../src/core/table.ts';
+import type { TableOwner } from '../../src/core/table-owner.ts';
 import { backUp, backUpInSeries } from '../../src/disk/backup.ts';
 import { copyFolder } from '../../src/disk/copy.ts';
 import type { HeldLock } from '../../src/disk/lock.ts';

@@ -8,7 +8,8 @@
 
 import { PodError } from '../../src/core/errors.ts';
 import type { Key } from '../../src/core/key.ts';
-import { Table, type TableOwner } from '../../src/core/table.ts';
+import { Table } from '../../src/core/table.ts';
+import type { TableOwner } from '../../src/core/table-owner.ts';
 import type { Layout } from '../../src/disk/compact.ts';
 import { parseManifest } from '../../src/disk/manifest.ts';
 import { classify } from '../../src/disk/names.ts';

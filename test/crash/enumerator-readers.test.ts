@@ -5,7 +5,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { PodError } from '../../src/core/errors.ts';
 import type { Key } from '../../src/core/key.ts';
-import { Table, type TableOwner } from '../../src/core/table.ts';
+import { Table } from '../../src/core/table.ts';
+import type { TableOwner } from '../../src/core/table-owner.ts';
 import type { FileStat, FileSystem } from '../../src/disk/fs.ts';
 import { readFolder } from '../../src/disk/reader.ts';
 import { bindFolder, recoverFolder } from '../../src/disk/recovery.ts';

@@ -6,7 +6,8 @@ import { Buffer } from 'node:buffer';
 import { describe, expect, it, vi } from 'vitest';
 import { PodError } from '../../src/core/errors.ts';
 import type { Key } from '../../src/core/key.ts';
-import { Table, type TableOwner } from '../../src/core/table.ts';
+import { Table } from '../../src/core/table.ts';
+import type { TableOwner } from '../../src/core/table-owner.ts';
 import { copyTable } from '../../src/disk/compact.ts';
 import { makeEmptyFolder } from '../../src/disk/make-folder.ts';
 import { bindFolder, recoverFolder } from '../../src/disk/recovery.ts';
@@ -556,7 +557,7 @@ describe('D24, D25: a fault of the disk', () => {
       for (const [turn, mode] of modes.entries()) {
         for (let at = 0; at < calls; at++) {
           // Where time is short, each call fails in one of the ways, in turn.
-          if (size === 'small' && at % modes.length !== turn) continue;
+          if (size === 'small' && at % 3 !== turn) continue;
           try {
             await strike(scenario, at, mode, reached);
           } catch (error) {

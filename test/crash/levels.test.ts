@@ -5,7 +5,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { PodError } from '../../src/core/errors.ts';
 import type { Key } from '../../src/core/key.ts';
-import { Table, type TableOwner } from '../../src/core/table.ts';
+import { Table } from '../../src/core/table.ts';
+import type { TableOwner } from '../../src/core/table-owner.ts';
 import { bindFolder, recoverFolder } from '../../src/disk/recovery.ts';
 import { PodEngine } from '../../src/pod/engine.ts';
 import type { Durability, PodOptions } from '../../src/pod/options.ts';

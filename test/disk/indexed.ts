@@ -4,7 +4,8 @@
  */
 import type { Json } from '../../src/core/json.ts';
 import type { Key } from '../../src/core/key.ts';
-import { Table, type TableObserver } from '../../src/core/table.ts';
+import { Table } from '../../src/core/table.ts';
+import type { TableObserver } from '../../src/core/table-owner.ts';
 import { closeFolder } from '../../src/disk/compact.ts';
 import { Fold } from '../../src/disk/fold.ts';
 import type { Folder } from '../../src/disk/folder.ts';

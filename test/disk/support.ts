@@ -4,7 +4,7 @@
 import { Buffer } from 'node:buffer';
 import { crc32 } from 'node:zlib';
 import { PodError } from '../../src/core/errors.ts';
-import type { TableOwner } from '../../src/core/table.ts';
+import type { TableOwner } from '../../src/core/table-owner.ts';
 import { MemoryFileSystem } from '../../src/testing/index.ts';
 
 export const PATH = '/pod';
