@@ -136,13 +136,20 @@ export class KeyIndex {
     index.#directory = [];
     for (const { depth, cells } of images) {
       const bucket = new Bucket(depth, 0);
-      bucket.cells = isThere === undefined ? cells : new Int32Array(cells.length);
-      refill(cells, (hash, slot) => {
-        if (isThere === undefined) {
+      if (isThere === undefined) {
+        bucket.cells = cells;
+        for (let at = 1; at < cells.length; at += 2) {
+          const cell = cells[at] as number;
+          if (cell === 0) continue;
           bucket.count++;
-          isSound &&= slot < slotEnd;
-        } else if (slot < slotEnd && isThere(slot)) bucket.put(hash, slot);
-      });
+          if (cell < 0 || cell > slotEnd) isSound = false;
+        }
+      } else {
+        bucket.cells = new Int32Array(cells.length);
+        refill(cells, (hash, slot) => {
+          if (slot < slotEnd && isThere(slot)) bucket.put(hash, slot);
+        });
+      }
       // One without an empty place would be searched for ever.
       isSound = isSound && bucket.count < cells.length >> 1;
       for (let span = 1 << (index.#depth - depth); span > 0; span--) index.#directory.push(bucket);

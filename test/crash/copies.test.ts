@@ -230,8 +230,9 @@ function restoreWork(prepare: (system: TestSystem) => void, backup: string = SOU
 }
 
 /** How many random power cuts are tried at each call, and at which calls: at all, or at every second, in turn. */
+const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
 const { randomImages, step } =
-  (process.env.EVERPOD_TEST_SIZE ?? 'small') === 'small' ? { randomImages: 1, step: 6 } : { randomImages: 6, step: 1 };
+  size === 'small' ? { randomImages: 1, step: 6 } : { randomImages: size === 'long' ? 6 : 2, step: 1 };
 
 type Mode = 'once' | 'for good' | 'disk full' | 'death';
 
