@@ -183,7 +183,10 @@ function explainTask(tracker: AnyTracker, key: Key): string {
   const { _tries: tries, _done, _aborted } = task;
   const last = errorOf(task);
   const { maxTries } = tracker;
-  const tried = `tried ${tries} ${tries === 1 ? 'time' : 'times'}${maxTries === 0 ? '' : ` of ${maxTries}`}`;
+  const priority = tracker.priority(key);
+  const tried =
+    `tried ${tries} ${tries === 1 ? 'time' : 'times'}${maxTries === 0 ? '' : ` of ${maxTries}`}` +
+    (priority === 0 ? '' : `, priority ${priority}`);
   const error =
     last === undefined
       ? ''

@@ -5,7 +5,7 @@
  */
 import { equalJson, type Json } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
-import { ABORTED, DONE, exactTries, FAILED, stateOf } from '../tracker/task.ts';
+import { ABORTED, DONE, exactTries, FAILED, priorityIn, stateOf } from '../tracker/task.ts';
 
 export type Comparison = '=' | '!=' | '<' | '<=' | '>' | '>=' | '~';
 
@@ -345,6 +345,8 @@ function find({ fromValue, steps }: Path, { key, value, isTask }: Subject): Foun
           exactTries(state, () => value),
           rest,
         );
+      case 'priority':
+        return follow(priorityIn(state), rest);
       case 'error':
         return follow(value, ['_error', ...rest]);
     }

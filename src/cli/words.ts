@@ -3,6 +3,7 @@
  */
 import { type Key, keyText, parseKey } from '../core/key.ts';
 import { optionsError } from '../pod/options.ts';
+import { isIsoTime } from '../tracker/options.ts';
 
 /**
  * A number that was given as an option.
@@ -31,7 +32,8 @@ const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_60
  */
 export function timeOption(path: string, name: string, text: string, nowMs: number): Date {
   const [, amount, unit = ''] = /^(\d+)([smhd])$/.exec(text) ?? [];
-  const time = amount === undefined ? new Date(text) : new Date(nowMs - Number(amount) * (UNIT_MS[unit] as number));
+  if (amount === undefined && isIsoTime(text)) return new Date(text);
+  const time = new Date(amount === undefined ? Number.NaN : nowMs - Number(amount) * (UNIT_MS[unit] as number));
   if (!Number.isNaN(time.getTime())) return time;
   throw optionsError(path, name, 'must be how long ago, such as 90s, 15m, 2h or 3d, or a time in ISO 8601');
 }

@@ -11,7 +11,7 @@ export class Cursor<V, K extends Key> {
   readonly #pick: ((slot: number) => number) | undefined;
   /** The slot that is looked at next. */
   #slot: number = 0;
-  /** The number of the entry that was visited last: it is found again by it when entries have moved to other slots. */
+  /** The number of the last entry that was passed: the place is found again by it when entries have moved to other slots. */
   #lastNumber: number = -1;
   #layout: number;
 
@@ -51,6 +51,8 @@ export class Cursor<V, K extends Key> {
     const found = rows.nextAlive(this.#slot);
     if (found >= rows.slotEnd) {
       this.#slot = found;
+      // All that there is was passed, also what was not picked, and stays so when it moves.
+      if (found > 0) this.#lastNumber = Math.max(this.#lastNumber, rows.numberOf(found - 1));
       return -1;
     }
     this.#slot = found + 1;

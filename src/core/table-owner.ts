@@ -28,8 +28,8 @@ export interface TableObserver<V, K extends Key> {
   entryChanged(entry: Entry<V, K>): void;
   /** The entry is leaving. */
   entryRemoved(entry: Entry<V, K>): void;
-  /** Slots were renumbered, or everything was replaced: derive all anew. */
-  tableRebuilt(): void;
+  /** Slots were renumbered, or everything was replaced: derive all anew. `onlySlots`: no entry has another value than before. */
+  tableRebuilt(onlySlots: boolean): void;
   /** What it would set as the state of an entry with this value. */
   stateOf?(value: Json): number;
 }

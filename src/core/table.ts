@@ -89,7 +89,7 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
 
   observe(observer: TableObserver<V, K>): void {
     this.#observer = observer;
-    observer.tableRebuilt();
+    observer.tableRebuilt(false);
   }
 
   /** Entries in order, live: what is appended while it runs is visited, what is deleted is not. */
@@ -370,7 +370,7 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
     this.#live.rows = rows;
     this.#nextNumber = rows.slotEnd;
     this.#resetChanges();
-    this.#observer?.tableRebuilt();
+    this.#observer?.tableRebuilt(false);
   }
 
   isUnsynced(entry: Entry<V, K>): boolean {
@@ -426,7 +426,7 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
   renumberShards(fileSize: number): void {
     this.fileSize = fileSize;
     this.#live.rows.pack(fileSize);
-    this.#rebuilt();
+    this.#rebuilt(true);
   }
 
   #resetChanges(): void {
@@ -480,13 +480,13 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
     if (this.#undo !== undefined) return; // Undoing needs the slots as they are.
     if (this.#live.rows.slotEnd > 2 * this.size + 1024) {
       this.#live.rows.pack();
-      this.#rebuilt();
+      this.#rebuilt(true);
     }
   }
 
-  #rebuilt(): void {
+  #rebuilt(onlySlots: boolean = false): void {
     this.#layout++;
-    this.#observer?.tableRebuilt();
+    this.#observer?.tableRebuilt(onlySlots);
   }
 
   /** The entry is no longer in the table. */

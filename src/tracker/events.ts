@@ -5,7 +5,10 @@ import type { Key } from '../core/key.ts';
 import { POD_EVENTS, type PodEvents } from '../pod/events.ts';
 import type { TaskError } from './task.ts';
 
-/** What a tracker tells. Told by its methods; a task that is edited by hand, through a view or `set`, ends quietly. */
+/**
+ * What a tracker tells. Told by its methods; a task that is edited by hand, through a view or `set`, ends quietly. What happens in a transaction
+ * is told when that is over, and not at all where it is undone.
+ */
 export interface TrackerEvents<K extends Key = Key> extends PodEvents {
   /** `markDone` made a task done. */
   done: { readonly path: string; readonly key: K };

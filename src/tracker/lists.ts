@@ -83,7 +83,7 @@ export abstract class ListedPod<V, K extends Key> extends CountedPod<V, K> {
    */
   attachProgress(stream: ProgressStream = process.stderr, options: ProgressOptions = {}): Disposable {
     this.#engine.requireOpen();
-    checkProgressOptions(this.path, options);
+    checkProgressOptions(this.path, stream, options);
     const { unfinished, unfinishedKeys } = this.resume;
     // What the last run left in flight does not fly now, until it is handed out again.
     const left = new Map(unfinishedKeys.map((key) => [key, this.#engine.table.find(key)?.state]));

@@ -13,6 +13,7 @@ import {
   isPaced,
   type LoopOptions,
   type PacedOptions,
+  withCheckedAnswers,
 } from './options.ts';
 import { type PacedHost, PacedLoop, pacedIterator } from './paced.ts';
 import { RecordedPod } from './records.ts';
@@ -112,7 +113,7 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
    * tasks.blockGroup('a.example', Date.now() + 60_000);
    */
   blockGroup(group: GroupName, until: Date | number): void {
-    const untilMs = Number(until);
+    const untilMs = typeof until === 'number' ? until : until instanceof Date ? until.getTime() : Number.NaN;
     if (Number.isNaN(untilMs)) throw optionsError(this.path, 'until', 'must be a Date or milliseconds since 1970');
     const nowMs = this.#engine.clock.now();
     for (const [name, otherMs] of this.#blocked) if (otherMs <= nowMs) this.#blocked.delete(name);
@@ -155,7 +156,7 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
     const begin = (): PacedLoop<Task<T>, K> => {
       this.#engine.requireWritable();
       checkPacedOptions(this.path, options);
-      const loop = new PacedLoop(this.#host(), options);
+      const loop = new PacedLoop(this.#host(), withCheckedAnswers(this.path, options));
       this.#loops.add(loop);
       closing.add(loop.wake);
       return loop;

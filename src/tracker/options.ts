@@ -36,6 +36,19 @@ export interface AddOptions {
   priority?: number | undefined;
 }
 
+const addSchema = z.strictObject({
+  priority: z.custom<number>(isPriority, `must be a whole number from -${PRIORITY_MAX} to ${PRIORITY_MAX}`).optional(),
+});
+
+/**
+ * Checks the options of `add` and its like as a caller gave them.
+ *
+ * @throws {PodError} `ERR_POD_OPTIONS` naming the option
+ */
+export function checkAddOptions(path: string, options: object): void {
+  checkWith(addSchema, path, options);
+}
+
 /** @throws {PodError} `ERR_POD_OPTIONS` */
 export function checkPriority(path: string, priority: unknown): void {
   if (isPriority(priority)) return;
@@ -98,6 +111,13 @@ export interface RetryOptions<K extends Key = Key> extends GateOptions {
   since?: Date | string | undefined;
 }
 
+/** Whether a text is a time in ISO 8601, from the day on; `Date` itself takes much else for one, such as `5`. */
+export function isIsoTime(text: string): boolean {
+  return ISO_TIME.test(text) && !Number.isNaN(new Date(text).getTime());
+}
+
+const ISO_TIME = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/;
+
 const retrySchema = z.strictObject({
   keys: z
     .custom<object>((value) => typeof value === 'object' && value !== null && Symbol.iterator in value, 'must be keys')
@@ -106,7 +126,7 @@ const retrySchema = z.strictObject({
   class: z.string('must be the id of a class of errors').optional(),
   since: z
     .union([z.date(), z.string()], 'must be a Date or a time in ISO 8601')
-    .refine((time) => !Number.isNaN(new Date(time).getTime()), 'must be a Date or a time in ISO 8601')
+    .refine((time) => typeof time !== 'string' || isIsoTime(time), 'must be a Date or a time in ISO 8601')
     .optional(),
 });
 
@@ -192,6 +212,38 @@ const PACED_ONLY = Object.keys(pacedSchema.shape).filter((name) => !(name in loo
  */
 export function checkPacedOptions(path: string, options: object): void {
   checkWith(pacedSchema, path, options);
+}
+
+/**
+ * The options with functions whose answers are checked: what is no delay would keep the loop waiting for ever, and what is no group would be
+ * one of its own for each task.
+ */
+export function withCheckedAnswers<K extends Key>(path: string, options: PacedOptions<K>): PacedOptions<K> {
+  const { group, delayMs } = options;
+  const checked = { ...options };
+  if (group !== undefined) {
+    checked.group = (key) => {
+      const name: unknown = group(key);
+      if (typeof name === 'string' || typeof name === 'number') return name;
+      throw optionsError(
+        path,
+        'group',
+        `must give a string or a number; for the task ${JSON.stringify(key)} it did not`,
+      );
+    };
+  }
+  if (typeof delayMs === 'function') {
+    checked.delayMs = (name) => {
+      const delay: unknown = delayMs(name);
+      if (typeof delay === 'number' && delay >= 0 && delay <= DURATION_MS_MAX) return delay;
+      throw optionsError(
+        path,
+        'delayMs',
+        `must give a number of milliseconds from 0 to ${DURATION_MS_MAX}; for the group ${JSON.stringify(name)} it gave ${String(delay)}`,
+      );
+    };
+  }
+  return checked;
 }
 
 /**

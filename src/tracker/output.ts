@@ -5,6 +5,7 @@
  * `revert()` put back what waited then.
  */
 import { join } from 'node:path';
+import * as z from 'zod';
 import type { Entry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { copyJson, type Json } from '../core/json.ts';
@@ -12,7 +13,7 @@ import type { Key, KeyIdentity } from '../core/key.ts';
 import { isOutputName } from '../disk/names.ts';
 import type { OutputFormat } from '../disk/output-log.ts';
 import type { PodEngine } from '../pod/engine.ts';
-import { optionsError } from '../pod/options.ts';
+import { checkWith, optionsError } from '../pod/options.ts';
 import { DONE } from './task.ts';
 import type { TaskIndex, TaskWatcher } from './task-index.ts';
 
@@ -131,6 +132,8 @@ export class TaskOutputs<V, K extends Key> implements TaskWatcher<V, K> {
   }
 }
 
+const outputSchema = z.strictObject({ format: z.enum(['json', 'text'], "must be 'json' or 'text'").optional() });
+
 function checkedFormat(path: string, name: string, options: OutputOptions): OutputFormat {
   if (!isOutputName(name)) {
     throw optionsError(
@@ -139,9 +142,8 @@ function checkedFormat(path: string, name: string, options: OutputOptions): Outp
       "must be a plain file name of letters, digits, '.', '_' and '-', and none that the tracker uses itself: the file lies in its folder",
     );
   }
-  const { format = 'json' } = options;
-  if (format !== 'json' && format !== 'text') throw optionsError(path, 'format', "must be 'json' or 'text'");
-  return format;
+  checkWith(outputSchema, path, options);
+  return options.format ?? 'json';
 }
 
 function textOf<V, K extends Key>(engine: PodEngine<V, K>, key: K, format: OutputFormat, line: unknown): string {

@@ -7,7 +7,7 @@
  */
 import type { Clock } from '../core/clock.ts';
 import type { Entry } from '../core/entry.ts';
-import type { Key } from '../core/key.ts';
+import type { Key, KeyIdentity } from '../core/key.ts';
 import { Breaker, type Pause } from './breaker.ts';
 import { DueQueue } from './due-queue.ts';
 import { errorClassOf, errorOf } from './error-classes.ts';
@@ -68,12 +68,16 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
   readonly #later: DueQueue<Group<Entry<V, K>>> = new DueQueue();
   /** How many groups that is; one that was freed before its time has left a place in the queue that means nothing. */
   #laterCount: number = 0;
-  /** Failed tasks that come again. */
+  /** Failed tasks that come again, and when. By key, as an entry that nobody needs may be let go meanwhile. */
+  readonly #putOff: Map<KeyIdentity, number> = new Map();
+  /** The same by moment; one that is there at no moment of `#putOff` means nothing any more. */
   readonly #again: DueQueue<Entry<V, K>> = new DueQueue();
   /** What the breaker said, and nobody has seen to yet. */
   #pauses: Pause<Entry<V, K>>[] = [];
   #count: number = 0;
   #hasEnded: boolean = false;
+  /** What a function of the options threw while a task was being changed. */
+  #thrown: { readonly error: unknown } | undefined;
   readonly #waiters: Set<() => void> = new Set();
 
   constructor(host: PacedHost<V, K>, options: PacedOptions<K>) {
@@ -91,6 +95,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     const { limit = Number.POSITIVE_INFINITY, signal, concurrency } = this.#options;
     for (;;) {
       if (this.#hasEnded) return undefined;
+      if (this.#thrown !== undefined) throw this.#thrown.error;
       this.#host.requireWritable();
       if (this.#count >= limit || signal?.aborted === true) return undefined;
       const nowMs = this.#now();
@@ -141,29 +146,53 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
   // ---- What the index tells.
 
   taskChanged(entry: Entry<V, K>): void {
-    if ((entry.state & UNFINISHED) === 0) this.#ended(entry);
-    this.wake();
+    this.#guarded(() => {
+      if (this.#putOff.has(entry.identity)) this.#reconsider(entry);
+      if ((entry.state & UNFINISHED) === 0) this.#ended(entry);
+    });
   }
 
   /** A task that waits takes the place of its priority. */
   taskMoved(entry: Entry<V, K>): void {
-    const group = this.#groups.get(this.#nameOf(entry));
-    const at = group?.waiting.indexOf(entry, group.head) ?? -1;
-    if (group === undefined || at < 0) return;
-    group.waiting.splice(at, 1);
-    this.#wait(group, entry, this.#now());
+    this.#guarded(() => {
+      const group = this.#groups.get(this.#nameOf(entry));
+      const at = group?.waiting.indexOf(entry, group.head) ?? -1;
+      if (group === undefined || at < 0) return;
+      group.waiting.splice(at, 1);
+      this.#wait(group, entry, this.#now());
+    });
   }
 
   taskRemoved(entry: Entry<V, K>): void {
-    this.#ended(entry);
-    this.wake();
+    this.#guarded(() => {
+      this.#putOff.delete(entry.identity);
+      this.#ended(entry);
+    });
   }
 
   tasksRebuilt(): void {
-    for (const entry of [...this.#inFlight.keys()]) {
-      if (entry.slot < 0 || (entry.state & UNFINISHED) === 0) this.#ended(entry);
+    this.#guarded(() => {
+      for (const entry of [...this.#inFlight.keys()]) {
+        if (entry.slot < 0 || (entry.state & UNFINISHED) === 0) this.#ended(entry);
+      }
+    });
+  }
+
+  /** What a function of the options throws ends the loop; the change of a task that it was asked about is made all the same. */
+  #guarded(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#thrown ??= { error };
     }
     this.wake();
+  }
+
+  /** A task that waits for its moment was changed: one that nobody has to do is forgotten, one that was put back is free now. */
+  #reconsider(entry: Entry<V, K>): void {
+    if (this.#isTodo(entry) && (entry.state & FAILED) !== 0) return;
+    this.#putOff.delete(entry.identity);
+    if (this.#isTodo(entry)) this.#wait(this.#groupOf(entry), entry, this.#now());
   }
 
   #ended(entry: Entry<V, K>): void {
@@ -185,12 +214,17 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     if (pause !== undefined) this.#pauses.push(pause);
   }
 
-  /** A failed task comes again in this loop where somebody said when. */
+  /** A failed task comes again in this loop where somebody said when, and where it has tries left. */
   #comesAgain(entry: Entry<V, K>, nowMs: number): void {
     const retryAtMs = retryAtOf(entry.peek());
     const { retryDelayMs } = this.#options;
-    if (retryAtMs === undefined && retryDelayMs === undefined) return;
-    this.#again.add(Math.max(retryAtMs ?? 0, retryDelayMs === undefined ? 0 : nowMs + retryDelayMs), entry);
+    if (!this.#isTodo(entry) || (retryAtMs === undefined && retryDelayMs === undefined)) return;
+    this.#comesAt(Math.max(retryAtMs ?? 0, retryDelayMs === undefined ? 0 : nowMs + retryDelayMs), entry);
+  }
+
+  #comesAt(atMs: number, entry: Entry<V, K>): void {
+    this.#putOff.set(entry.identity, atMs);
+    this.#again.add(atMs, entry);
   }
 
   /** What failed of the cause of a pause gets its try back, and comes again after it; the breaker lets the first through to see. */
@@ -199,9 +233,9 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
       const refunded = this.#host.refund(tasks);
       for (const task of tasks) {
         const now = this.#host.current(task);
-        if (now === undefined) continue;
-        const comesAnyway = this.#options.retryDelayMs !== undefined || retryAtOf(now.peek()) !== undefined;
-        if (!comesAnyway) this.#again.add(untilMs, task);
+        if (now === undefined || !this.#isTodo(now)) continue;
+        const comesAnyway = this.#putOff.has(now.identity) || this.#host.inFlight.has(now);
+        if (!comesAnyway) this.#comesAt(Math.max(untilMs, retryAtOf(now.peek()) ?? 0), now);
       }
       if (hasOpened) this.#host.paused({ class: failure, durationMs, refunded });
     }
@@ -217,8 +251,12 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
       this.#queue(group, nowMs);
     }
     for (let entry = this.#again.take(nowMs); entry !== undefined; entry = this.#again.take(nowMs)) {
+      const dueMs = this.#putOff.get(entry.identity);
+      // It was taken already, or comes at a later moment.
+      if (dueMs === undefined || dueMs > nowMs) continue;
+      this.#putOff.delete(entry.identity);
       const current = this.#current(entry);
-      if (current !== undefined) this.#wait(this.#groupOf(current), current, nowMs);
+      if (current !== undefined && !this.#isPutOff(current, nowMs)) this.#wait(this.#groupOf(current), current, nowMs);
     }
     // What nobody has looked at yet goes before what waits only where its priority is higher.
     const { highest } = this.#ready;
@@ -235,7 +273,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
       if (group.queued !== 'ready' || group.readyAt !== highest) continue;
       group.queued = 'no';
       group.readyAt = undefined;
-      const entry = this.#mayStart(group, nowMs) ? this.#takeWaiting(group) : undefined;
+      const entry = this.#mayStart(group, nowMs) ? this.#takeWaiting(group, nowMs) : undefined;
       if (entry !== undefined) this.#start(group, entry, nowMs);
       this.#queue(group, nowMs);
       if (entry !== undefined) return entry;
@@ -247,11 +285,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
       const entry = this.#cursor.next(above);
       if (entry === undefined) return undefined;
       if (this.#host.inFlight.has(entry)) continue;
-      const retryAtMs = (entry.state & FAILED) === 0 ? undefined : retryAtOf(entry.peek());
-      if (retryAtMs !== undefined && retryAtMs > nowMs) {
-        this.#again.add(retryAtMs, entry);
-        continue;
-      }
+      if (this.#isPutOff(entry, nowMs)) continue;
       const group = this.#groupOf(entry);
       if (priorityIn(entry.state) > this.#firstPriority(group) && this.#mayStart(group, nowMs)) {
         this.#start(group, entry, nowMs);
@@ -262,8 +296,17 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     return 'more';
   }
 
+  /** Whether no loop may hand it out yet; then it comes at its moment. It may have failed once more since it was looked at. */
+  #isPutOff(entry: Entry<V, K>, nowMs: number): boolean {
+    const retryAtMs = (entry.state & FAILED) === 0 ? undefined : retryAtOf(entry.peek());
+    if (retryAtMs === undefined || retryAtMs <= nowMs) return false;
+    this.#comesAt(retryAtMs, entry);
+    return true;
+  }
+
   #start(group: Group<Entry<V, K>>, entry: Entry<V, K>, nowMs: number): void {
     this.#host.claim(entry);
+    this.#putOff.delete(entry.identity);
     this.#inFlight.set(entry, group);
     this.#host.inFlight.add(entry);
     // The loop knows it by this object until it ends.
@@ -276,8 +319,11 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
   /** The task as it is now, where it is still to do and not in flight; after `revert()` the entry of a key can be another one. */
   #current(entry: Entry<V, K>): Entry<V, K> | undefined {
     const found = this.#host.current(entry);
-    if (found === undefined || this.#host.inFlight.has(found)) return undefined;
-    return isTodo(found.state, this.#host.index.maxTries, this.#options.allowAborted === true) ? found : undefined;
+    return found === undefined || this.#host.inFlight.has(found) || !this.#isTodo(found) ? undefined : found;
+  }
+
+  #isTodo({ state }: Entry<V, K>): boolean {
+    return isTodo(state, this.#host.index.maxTries, this.#options.allowAborted === true);
   }
 
   #groupOf(entry: Entry<V, K>): Group<Entry<V, K>> {
@@ -329,7 +375,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     return head === waiting.length ? Number.NEGATIVE_INFINITY : priorityIn((waiting[head] as Entry<V, K>).state);
   }
 
-  #takeWaiting(group: Group<Entry<V, K>>): Entry<V, K> | undefined {
+  #takeWaiting(group: Group<Entry<V, K>>, nowMs: number): Entry<V, K> | undefined {
     while (group.head < group.waiting.length) {
       const entry = this.#current(group.waiting[group.head++] as Entry<V, K>);
       if (group.head === group.waiting.length) {
@@ -339,7 +385,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
         group.waiting = group.waiting.slice(group.head);
         group.head = 0;
       }
-      if (entry !== undefined) return entry;
+      if (entry !== undefined && !this.#isPutOff(entry, nowMs)) return entry;
     }
     return undefined;
   }
@@ -364,7 +410,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
   // ---- Waiting for what comes.
 
   #isAtEnd(): boolean {
-    return this.#inFlight.size === 0 && this.#laterCount === 0 && this.#again.size === 0;
+    return this.#inFlight.size === 0 && this.#laterCount === 0 && this.#putOff.size === 0;
   }
 
   async #untilSomethingHappens(mayStart: boolean): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import * as z from 'zod';
 import type { Clock } from '../core/clock.ts';
-import { checkWith } from '../pod/options.ts';
+import { checkWith, optionsError } from '../pod/options.ts';
 import type { TrackerStats } from './stats.ts';
 import { barText, clip, etaText, percentText, printable, rateText, widthOf } from './wording.ts';
 
@@ -47,11 +47,14 @@ const schema = z.strictObject({
 });
 
 /**
- * Checks the options of the line as a caller gave them.
+ * Checks the stream and the options of the line as a caller gave them.
  *
  * @throws {PodError} `ERR_POD_OPTIONS` naming the option
  */
-export function checkProgressOptions(path: string, options: object): void {
+export function checkProgressOptions(path: string, stream: ProgressStream, options: object): void {
+  if (typeof (stream as Partial<ProgressStream> | null)?.write !== 'function') {
+    throw optionsError(path, 'stream', 'must be a stream that can be written to, such as process.stderr');
+  }
   checkWith(schema, path, options);
 }
 
@@ -103,7 +106,8 @@ export function showProgress(
     process.off('exit', end);
   };
   const broken = (): void => stop();
-  const forget = (): void => void stream.off?.('error', broken);
+  // A stream tells of a write that failed only after it has called back.
+  const forget = (): void => void setImmediate(() => stream.off?.('error', broken));
   const attempt = (work: () => void): void => {
     try {
       work();

@@ -44,6 +44,8 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
   readonly #index: TaskIndex<Task<T>, K>;
   /** What waits to be written, once there is an output. */
   #outputs: TaskOutputs<Task<T>, K> | undefined;
+  /** Tells what happened in the transaction that is under way. */
+  readonly #untold: (() => void)[] = [];
   protected readonly rates: RateMeter;
 
   constructor(door: typeof HANDLE_DOOR, engine: PodEngine<Task<T>, K>, index: TaskIndex<Task<T>, K>) {
@@ -64,7 +66,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     const wasDone = (entry.state & DONE) !== 0;
     if (data === undefined) this.changeTask(entry, DONE_NOW);
     else this.changeTask(entry, DONE_NOW, copyData(data));
-    if (!wasDone) this.events.emit('done', () => ({ path: this.path, key: entry.key }));
+    if (!wasDone) this.#tell('done', () => ({ path: this.path, key: entry.key }));
   }
 
   /** Marks a task as not done. */
@@ -123,7 +125,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     };
     this.changeTask(entry, { ...(counted !== tries && { _tries: counted }), _error: kept });
     this.#outputs?.drop(entry);
-    this.events.emit('fail', () => ({ path: this.path, key: entry.key, error: kept }));
+    this.#tell('fail', () => ({ path: this.path, key: entry.key, error: kept }));
   }
 
   /** How often a task was handed out. */
@@ -256,6 +258,32 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     return this.events.on(TRACKER_EVENTS, name, listener);
   }
 
+  override transaction<R>(change: () => R): R {
+    try {
+      return super.transaction(change);
+    } finally {
+      if (!this.#engine.table.inTransaction) for (const tell of this.#untold.splice(0)) tell();
+    }
+  }
+
+  /** Tells of it now, or when the transaction that it is part of has happened. */
+  #tell<N extends keyof TrackerEvents<K>>(name: N, make: () => TrackerEvents<K>[N]): void {
+    const { table } = this.#engine;
+    if (!table.inTransaction) {
+      this.events.emit(name, make);
+      return;
+    }
+    if (!this.events.isHeard(name)) return;
+    const event = make();
+    let isUndone = false;
+    table.onUndo(() => {
+      isUndone = true;
+    });
+    this.#untold.push(() => {
+      if (!isUndone) this.events.emit(name, () => event);
+    });
+  }
+
   // ---- For the classes that build on this one.
 
   /** The entry of a task that must be there. */
@@ -363,7 +391,7 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
     const wasAborted = (entry.state & ABORTED) !== 0;
     this.changeTask(entry, { _aborted: true, ...(error !== undefined && { _error: error }) });
     this.#outputs?.drop(entry);
-    if (!wasAborted) this.events.emit('abort', () => ({ path: this.path, key: entry.key, error }));
+    if (!wasAborted) this.#tell('abort', () => ({ path: this.path, key: entry.key, error }));
   }
 
   protected get events(): Events<TrackerEvents<K>> {

@@ -83,7 +83,7 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
 
   set maxTries(maxTries: number) {
     this.#maxTries = maxTries;
-    this.tableRebuilt();
+    this.tableRebuilt(true);
   }
 
   /** How many tasks there are. */
@@ -137,7 +137,7 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
     for (const watcher of this.#watchers) watcher.taskRemoved(entry);
   }
 
-  tableRebuilt(): void {
+  tableRebuilt(onlySlots: boolean): void {
     const hadPriorities = this.#levels.size > 0;
     this.#levels.clear();
     this.#priorities = NO_PRIORITIES;
@@ -171,7 +171,8 @@ export class TaskIndex<V, K extends Key> implements TableObserver<V, K> {
       this.#levels.get(0)?.todo.delete(slot);
       this.#levels.get(0)?.todoAborted.delete(slot);
     }
-    if (hadPriorities || this.#levels.size > 0) for (const walk of this.#walks) walk.deref()?.restart();
+    // A walk knows its tasks by themselves, so new slots are nothing to it; that there are other priorities it was not told.
+    if (!onlySlots && (hadPriorities || this.#levels.size > 0)) for (const walk of this.#walks) walk.deref()?.restart();
     for (const watcher of this.#watchers) watcher.tasksRebuilt();
   }
 

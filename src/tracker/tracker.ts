@@ -9,7 +9,7 @@ import { openHandle } from '../pod/open-pods.ts';
 import { type Entries, optionsError, type PodOptions, pairs } from '../pod/options.ts';
 import { applyInit, HANDLE_DOOR } from '../pod/pod.ts';
 import { LoopedPod } from './loops.ts';
-import { type AddOptions, checkPriority, type GateOptions, type TrackerOptions } from './options.ts';
+import { type AddOptions, checkAddOptions, type GateOptions, type TrackerOptions } from './options.ts';
 import { type ResumeReport, resumeReport } from './resume.ts';
 import { taskSchema } from './schema.ts';
 import { estimate, type TrackerStats } from './stats.ts';
@@ -139,32 +139,26 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
    * tasks.add('https://a.example/sitemap.xml', undefined, { priority: 10 }); // before everything else
    */
   add(key: K, data?: T, options?: AddOptions): void {
-    if (this.addIfAbsent(key, data, options)) return;
-    throw new PodError('ERR_POD_DUPLICATE_KEY', `${this.path}: the task ${JSON.stringify(key)} is there already.`, {
-      path: this.path,
-      key,
-    });
+    if (this.#add(key, data, this.#priorityOf(options))) return;
+    throw this.#duplicate(key);
   }
 
   /** Adds a task unless it is there. Returns whether it was added. */
   addIfAbsent(key: K, data?: T, options?: AddOptions): boolean {
-    this.#engine.requireWritable();
-    const priority = options?.priority ?? 0;
-    if (priority !== 0) checkPriority(this.path, priority);
-    if (this.#engine.table.has(key)) return false;
-    this.set(key, (priority === 0 ? (data ?? {}) : { ...data, _priority: priority }) as Task<T>);
-    return true;
+    return this.#add(key, data, this.#priorityOf(options));
   }
 
   /** Adds tasks one by one. What was added before a key that is there already stays; see `add`. */
   addMany(keys: Iterable<K>, options?: AddOptions): void {
-    for (const key of keys) this.add(key, undefined, options);
+    const priority = this.#priorityOf(options);
+    for (const key of keys) if (!this.#add(key, undefined, priority)) throw this.#duplicate(key);
   }
 
   /** Adds those that are not there. Returns how many were added. */
   addManyIfAbsent(keys: Iterable<K>, options?: AddOptions): number {
+    const priority = this.#priorityOf(options);
     let added = 0;
-    for (const key of keys) if (this.addIfAbsent(key, undefined, options)) added++;
+    for (const key of keys) if (this.#add(key, undefined, priority)) added++;
     return added;
   }
 
@@ -251,6 +245,25 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
       const tracker = ProgressTracker.#open(path, options, false);
       return { tracker, markDeaths: () => tracker.markDeaths(options.maxDeaths ?? DEFAULT_MAX_DEATHS) };
     };
+  }
+
+  #priorityOf(options: AddOptions | undefined): number {
+    if (options !== undefined) checkAddOptions(this.path, options);
+    return options?.priority ?? 0;
+  }
+
+  #add(key: K, data: T | undefined, priority: number): boolean {
+    this.#engine.requireWritable();
+    if (this.#engine.table.has(key)) return false;
+    this.set(key, (priority === 0 ? (data ?? {}) : { ...data, _priority: priority }) as Task<T>);
+    return true;
+  }
+
+  #duplicate(key: K): PodError {
+    return new PodError('ERR_POD_DUPLICATE_KEY', `${this.path}: the task ${JSON.stringify(key)} is there already.`, {
+      path: this.path,
+      key,
+    });
   }
 
   #setMaxTries(maxTries: number): void {

@@ -199,6 +199,14 @@ describe('explain', () => {
     expect(answer('explain', path, 'a')).toMatch(/^a: to do, tried 0 times; /);
   });
 
+  it('says which priority a task was given', () => {
+    const path = temporary.path();
+    const tracker = ProgressTracker.open(path);
+    tracker.add('a', undefined, { priority: -3 });
+    tracker.close();
+    expect(answer('explain', path, 'a')).toBe('a: to do, tried 0 times, priority -3\n');
+  });
+
   it('is for tasks that are there', () => {
     expect(everpod('explain', trackerAt(), 'x')).toMatchObject({ code: 1, out: '' });
     expect(everpod('explain', podAt({ a: 1 }), 'a')).toMatchObject({ code: 2, out: '' });
@@ -253,7 +261,10 @@ describe('retry', () => {
 
   it('refuses a time that is none, and an unknown key', () => {
     const path = trackerAt();
-    expect(everpod('retry', path, '--since', 'tuesday').err).toContain('"since" must be how long ago');
+    // Date itself takes 5 for a day in 2001, and all tasks would be put back.
+    for (const time of ['tuesday', '5', '2026', '', '-2d', '1w']) {
+      expect(everpod('retry', path, `--since=${time}`).err).toContain('"since" must be how long ago');
+    }
     expect(everpod('retry', path, 'b', 'x')).toMatchObject({ code: 2, out: '' });
     expect([...reopened(path).todoKeys()]).toEqual(['e', 7]);
   });

@@ -16,6 +16,7 @@ import {
   WhereError,
 } from '../../src/cli/where.ts';
 import type { Json } from '../../src/core/json.ts';
+import { priorityOf } from '../tracker/recount.ts';
 
 function ask(text: string, value: Json, key: Subject['key'] = 'k', isTask: boolean = false): boolean {
   return holds(parseWhere(text), { key, value, isTask });
@@ -101,15 +102,18 @@ describe('a condition', () => {
   });
 
   it('knows the record of a task', () => {
+    const BROKEN: Json = { _done: 1, _priority: 11 };
     const task: Json = {
       done: 'mine',
       _tries: 3,
       _done: false,
       _aborted: true,
+      _priority: -2,
       _error: { name: 'TypeError', message: 'timeout of 5 s', at: '2026-01-02T00:00:00.000Z', try: 3 },
     };
     for (const text of [
       'tries = 3',
+      'priority = -2 and priority < 0',
       'not done',
       'aborted',
       'failed = true',
@@ -123,7 +127,9 @@ describe('a condition', () => {
     expect(ask('done', { ...task, _done: true }, 'k', true)).toBe(true);
     expect(ask('failed', { ...task, _done: true }, 'k', true)).toBe(false);
     // What a hand edit left out or broke counts as not there, as for the tracker itself.
-    expect(ask('tries = 0 and not done and not failed and not error exists', { _done: 1 }, 'k', true)).toBe(true);
+    expect(ask('tries = 0 and priority = 0 and not done and not failed and not error exists', BROKEN, 'k', true)).toBe(
+      true,
+    );
   });
 
   it('asks for keys of every kind', () => {
@@ -265,7 +271,10 @@ const steps = fc.array(fc.oneof(names, fc.nat({ max: 2 })), { maxLength: 3 });
 const path: fc.Arbitrary<Path> = fc.oneof(
   steps.map((all) => ({ kind: 'path' as const, fromValue: true, steps: all })),
   fc
-    .tuple(fc.constantFrom('a', 'b', 'key', 'done', 'aborted', 'failed', 'tries', 'error', '__proto__'), steps)
+    .tuple(
+      fc.constantFrom('a', 'b', 'key', 'done', 'aborted', 'failed', 'tries', 'priority', 'error', '__proto__'),
+      steps,
+    )
     .map(([first, rest]) => ({ kind: 'path' as const, fromValue: false, steps: [first, ...rest] })),
 );
 const scalars = fc.oneof(
@@ -303,9 +312,12 @@ const value = fc.letrec<{ value: Json }>((tie) => ({
     scalars,
     fc.array(tie('value'), { maxLength: 3 }),
     fc
-      .array(fc.tuple(fc.oneof(names, fc.constantFrom('_done', '_tries', '_aborted', '_error')), tie('value')), {
-        maxLength: 5,
-      })
+      .array(
+        fc.tuple(fc.oneof(names, fc.constantFrom('_done', '_tries', '_aborted', '_error', '_priority')), tie('value')),
+        {
+          maxLength: 5,
+        },
+      )
       .map((pairs) => Object.fromEntries(pairs) as Json),
   ),
 })).value;
@@ -387,6 +399,7 @@ function at({ fromValue, steps: all }: Path, { key, value: whole, isTask }: Subj
       done: own(whole, '_done') === true,
       aborted: own(whole, '_aborted') === true,
       tries: typeof tries === 'number' && tries > 0 ? Math.floor(tries) : 0,
+      priority: priorityOf(whole),
       failed: own(whole, '_done') !== true && typeof error === 'object' && error !== null,
       error,
     };

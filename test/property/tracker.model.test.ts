@@ -8,7 +8,7 @@ import type { Durability } from '../../src/index.ts';
 import { ProgressTracker } from '../../src/tracker/tracker.ts';
 import { makeMemoryFolder } from '../memory-folder.ts';
 import { clock } from '../tracker/fast-system.ts';
-import { derivedBy, factsOf, isToDo, recount } from '../tracker/recount.ts';
+import { derivedBy, factsOf, isToDo, priorityOf, recount } from '../tracker/recount.ts';
 import { codeOf } from '../tracker/temporary.ts';
 
 vi.mock('../../src/disk/system.ts', async () => ({
@@ -49,6 +49,8 @@ class Model {
   maxTries: number = 0;
   /** Claims and turns append at every level but this. */
   readonly durability: Durability;
+  /** Whether some task has or had a priority, since all were filed anew. */
+  usesPriorities: boolean = false;
   #numbers: number = 0;
 
   constructor(durability: Durability) {
@@ -72,6 +74,11 @@ class Model {
     const text = JSON.stringify(key);
     const number = this.now.get(text)?.number ?? this.#numbers++;
     this.now.set(text, { key, task, number });
+  }
+
+  /** Whether some task has a priority now. */
+  get hasPriorities(): boolean {
+    return [...this.now.values()].some(({ task }) => priorityOf(task) !== 0);
   }
 
   keyAt(nth: number): Key | undefined {
@@ -109,22 +116,30 @@ function asTask(data: unknown, base: Task = {}): Task | undefined {
 
 function isAccepted(data: unknown): boolean {
   if (typeof data !== 'object' || data === null || Array.isArray(data) || data instanceof Date) return false;
-  const { _tries, _done, _aborted, deep } = data as Task;
+  const { _tries, _done, _aborted, _priority, deep } = data as Task;
+  const isPriority =
+    _priority === undefined || (Number.isInteger(_priority) && Math.abs(_priority as number) <= PRIORITY_MAX);
   const isCount = _tries === undefined || (Number.isSafeInteger(_tries) && (_tries as number) >= 0);
   const isFlag = (flag: unknown): boolean => flag === undefined || typeof flag === 'boolean';
-  return isCount && isFlag(_done) && isFlag(_aborted) && !Number.isNaN(deep);
+  return isCount && isPriority && isFlag(_done) && isFlag(_aborted) && !Number.isNaN(deep);
 }
+
+const PRIORITY_MAX = 10;
 
 /** A loop that somebody is in the middle of. */
 interface Loop {
   readonly tries: boolean;
   readonly allowAborted: boolean;
   left: number;
-  lastNumber: number;
+  /** The tasks, by number, that the walk has visited or gone past, each in the priority that it had then. */
+  readonly passed: Set<number>;
   ended: boolean;
   readonly real: Iterator<unknown>;
   readonly shows: 'keys' | 'items' | 'values';
 }
+
+/** From the highest on. */
+const PRIORITIES = Array.from({ length: 21 }, (_, index) => 10 - index);
 
 // ---- The commands.
 
@@ -154,6 +169,7 @@ const dataArb = fc.oneof(
         _tries: fc.nat(3),
         _done: fc.boolean(),
         _aborted: fc.boolean(),
+        _priority: fc.constantFrom(-10, -1, 0, 1, 10),
         n: fc.integer(),
         deep: fc.constantFrom<unknown>({ a: [1] }, [], 'x', undefined, null),
         constructor: fc.constant(1),
@@ -172,12 +188,13 @@ const dataArb = fc.oneof(
       new Date(0),
       { _tries: '1' },
       { _done: 1 },
+      { _priority: 11 },
       { deep: Number.NaN },
     ),
   },
 );
 const nth = fc.nat(30);
-const RECORD = ['_tries', '_done', '_aborted', '_error', 'n'] as const;
+const RECORD = ['_tries', '_done', '_aborted', '_error', '_priority', 'n'] as const;
 
 type Change =
   | { readonly op: 'add' | 'addIfAbsent' | 'set'; readonly key: Key; readonly data: unknown }
@@ -197,6 +214,7 @@ type Change =
       readonly value: unknown;
       readonly remove: boolean;
     }
+  | { readonly op: 'setPriority'; readonly nth: number; readonly priority: number }
   | { readonly op: 'step'; readonly nth: number }
   | { readonly op: 'clear' };
 
@@ -275,6 +293,14 @@ const changeArb: fc.Arbitrary<Change> = fc.oneof(
       name: fc.constantFrom(...RECORD),
       value: hostileArb,
       remove: fc.boolean(),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      op: fc.constant('setPriority' as const),
+      nth,
+      priority: fc.constantFrom(-10, -1, 0, 1, 10, 11, 0.5),
     }),
   },
   { weight: 12, arbitrary: fc.record({ op: fc.constant('step' as const), nth }) },
@@ -357,11 +383,13 @@ class World {
       case 'compact':
         this.tracker[command.op]();
         model.synced();
+        if (command.op === 'compact') model.usesPriorities = model.hasPriorities;
         break;
       case 'revert':
         this.tracker.revert();
         model.become(model.point);
         model.appended = model.point;
+        this.#replaced();
         break;
       case 'reopen':
         this.tracker.close();
@@ -379,6 +407,7 @@ class World {
       }
       case 'maxTries':
         this.tracker.maxTries = command.tries;
+        if (model.maxTries !== command.tries) model.usesPriorities = model.hasPriorities;
         model.maxTries = command.tries;
         break;
       case 'loop':
@@ -395,6 +424,7 @@ class World {
 
   #recovered(): void {
     this.#loops = [];
+    this.model.usesPriorities = this.model.hasPriorities;
     this.tracker = this.#open();
     const { resume } = this.tracker;
     const counted = recount(this.model.entries(), this.model.maxTries);
@@ -436,6 +466,7 @@ class World {
     } catch (error) {
       if (error !== MODEL_ERROR) throw error;
       model.become(before);
+      if (changes.some(({ op }) => op === 'clear')) this.#replaced();
     } finally {
       this.#inTransaction = false;
     }
@@ -445,6 +476,7 @@ class World {
   #both(code: string | undefined, real: () => unknown, result: unknown): void {
     if (code === undefined) expect(real()).toEqual(result);
     else expect(codeOf(real)).toBe(code);
+    this.model.usesPriorities ||= this.model.hasPriorities;
     // At level power every change is on the disk when it returns.
     if (this.model.durability === 'power') this.model.appends(this.#inTransaction);
   }
@@ -523,6 +555,7 @@ class World {
       case 'clear':
         model.now.clear();
         this.#both(undefined, () => tracker.clear(), undefined);
+        this.#replaced();
         return;
       case 'step':
         this.#step(change.nth);
@@ -599,6 +632,17 @@ class World {
         model.set(key, withTries(task, 0));
         this.#both(undefined, () => tracker.resetTries(key), undefined);
         return;
+      case 'setPriority': {
+        const { priority } = change;
+        const isOne = Number.isInteger(priority) && Math.abs(priority) <= PRIORITY_MAX;
+        if (isOne && priorityOf(task) !== priority) {
+          const { _priority, ...rest } = filled(task);
+          model.set(key, { ...rest, ...(priority !== 0 && { _priority: priority }) });
+        }
+        this.#both(isOne ? undefined : 'ERR_POD_OPTIONS', () => tracker.setPriority(key, priority), undefined);
+        expect(tracker.priority(key)).toBe(priorityOf(model.task(key)));
+        return;
+      }
       case 'tryIt': {
         const open = isToDo(task, model.maxTries, false);
         if (open) this.#claim(key);
@@ -636,7 +680,28 @@ class World {
           shows
         ];
     if (this.#loops.length > 3) this.#loops.shift();
-    this.#loops.push({ tries, shows, allowAborted, left: limit, lastNumber: -1, ended: false, real });
+    this.#loops.push({ tries, shows, allowAborted, left: limit, passed: new Set(), ended: false, real });
+  }
+
+  /** The first task to do in the highest priority that has one, of those that the walk has not gone past. */
+  #next({ passed, allowAborted }: Loop): Item | undefined {
+    const { model } = this;
+    const items = [...model.now.values()].sort((a, b) => a.number - b.number);
+    for (const priority of PRIORITIES) {
+      for (const item of items) {
+        if (priorityOf(item.task) !== priority || passed.has(item.number)) continue;
+        passed.add(item.number);
+        if (isToDo(item.task, model.maxTries, allowAborted)) return item;
+      }
+    }
+    return undefined;
+  }
+
+  /** All tasks were replaced. Where they have priorities nobody knows any more which was passed in which: the walks begin anew. */
+  #replaced(): void {
+    const { model } = this;
+    if (model.usesPriorities || model.hasPriorities) for (const { passed } of this.#loops) passed.clear();
+    model.usesPriorities = model.hasPriorities;
   }
 
   /** One step of one of the loops that are under way. */
@@ -644,15 +709,12 @@ class World {
     const loop = this.#loops[which % this.#loops.length];
     if (loop === undefined) return;
     const { model, tracker } = this;
-    const next = [...model.now.values()].find(
-      ({ number, task }) => number > loop.lastNumber && isToDo(task, model.maxTries, loop.allowAborted),
-    );
-    if (next === undefined || loop.left === 0) loop.ended = true;
+    const next = loop.ended || loop.left === 0 ? undefined : this.#next(loop);
+    if (next === undefined) loop.ended = true;
     const result = loop.real.next();
     expect(result.done).toBe(loop.ended);
     if (loop.ended || next === undefined) return;
     loop.left--;
-    loop.lastNumber = next.number;
     if (loop.tries) this.#claim(next.key);
     if (loop.tries && model.durability === 'power') model.appends(this.#inTransaction);
     const view = tracker.get(next.key);

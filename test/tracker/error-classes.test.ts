@@ -149,6 +149,8 @@ describe('retry', () => {
     ['keys', { keys: 'a' }],
     ['class', { class: 7 }],
     ['since', { since: 'yesterday' }],
+    // Which Date takes for a day in 2001.
+    ['since', { since: '5' }],
     ['since', { since: new Date(Number.NaN) }],
     ['allowAborted', { allowAborted: 1 }],
     ['klass', { klass: 'E1' }],

@@ -11,6 +11,7 @@ import { useTemporary } from './temporary.ts';
 
 const temporary = useTemporary();
 const CHILD = builtFile('test/tracker/children/dies-in-flight.ts');
+const POISONED = builtFile('test/tracker/children/poisoned.ts');
 
 function open(keys: Iterable<string> = [], maxTries: number = 0): ProgressTracker {
   const tracker = temporary.keep(ProgressTracker.open(temporary.path(), { maxTries }));
@@ -168,6 +169,19 @@ describe('a task that is in flight when the process dies', () => {
     expect(reopen(killedAgain(path)).snapshot('deadly')?._error?.deaths).toBe(1);
   });
 
+  it('is set aside after so many kills of a program that is started again each time, which then gets through', async () => {
+    const path = temporary.path();
+    const ends: unknown[] = [];
+    while (ends.length < 5 && ends[ends.length - 1] !== 0) {
+      const [code, signal] = await once(spawn(process.execPath, [POISONED, path, '2'], { stdio: 'ignore' }), 'close');
+      ends.push(signal ?? code);
+    }
+    expect(ends).toEqual(['SIGKILL', 'SIGKILL', 0]);
+    const tracker = reopen(path);
+    expect([...tracker.doneKeys()]).toEqual(['before', 'after']);
+    expect(tracker.snapshot('poison')).toMatchObject({ _tries: 2, _aborted: true, _error: { deaths: 2 } });
+  }, 60_000);
+
   it('begins anew once it came to an end in between', () => {
     const path = killedAgain(temporary.path());
     const tracker = reopen(path);
@@ -251,6 +265,37 @@ describe('events', () => {
     tracker.markNotDone('a');
     tracker.markDone('a');
     expect(told).toEqual([{ path: tracker.path, key: 'a' }]);
+  });
+
+  it('of a transaction are told when it is over, and not where it was undone', () => {
+    const tracker = open(['a', 'b', 'c', 'd']);
+    const told: string[] = [];
+    for (const name of ['done', 'fail', 'abort'] as const) {
+      tracker.on(name, ({ key }) => told.push(`${name} ${key}, ${tracker.done('a')}`));
+    }
+    const undone = new Error('undone');
+    const undo = (): void =>
+      tracker.transaction(() => {
+        tracker.markDone('d');
+        throw undone;
+      });
+    expect(() =>
+      tracker.transaction(() => {
+        for (const key of ['a', 'b']) tracker.markDone(key);
+        tracker.fail('c', new Error('no'));
+        tracker.abort('d');
+        throw undone;
+      }),
+    ).toThrow(undone);
+    expect(told).toEqual([]);
+    tracker.transaction(() => {
+      tracker.fail('c', new Error('no'));
+      // What a part of it took back did not happen either.
+      expect(undo).toThrow(undone);
+      tracker.markDone('a');
+      expect(told).toEqual([]);
+    });
+    expect(told).toEqual(['fail c, true', 'done a, true']);
   });
 
   it('stop when that is disposed of, one listener at a time', () => {

@@ -215,7 +215,9 @@ describe('an output', () => {
       expect(isOutputName(name)).toBe(false);
       expect(codeOf(() => tasks.output(name as string))).toBe('ERR_POD_OPTIONS');
     }
-    expect(codeOf(() => tasks.output(NAME, { format: 'xml' as never }))).toBe('ERR_POD_OPTIONS');
+    for (const options of [{ format: 'xml' }, { formt: 'text' }, null]) {
+      expect(codeOf(() => tasks.output(NAME, options as never))).toBe('ERR_POD_OPTIONS');
+    }
     expect(readdirSync(tasks.path)).not.toContain(NAME);
     const output = tasks.output(NAME);
     expect(codeOf(() => output.write('b', 1))).toBe('ERR_POD_UNKNOWN_KEY');

@@ -235,16 +235,109 @@ describe('a paced loop', () => {
   it('hands failed tasks out again with retryDelayMs, until their tries are used up', async () => {
     const tracker = open(['a'], 3);
     const taken = new Taken(tracker, { concurrency: 1, retryDelayMs: 10 });
-    for (let n = 0; n < 3; n++) {
+    for (let n = 1; n <= 3; n++) {
       expect(await taken.since()).toEqual(['a']);
       tracker.fail('a', new Error('no'));
       expect(await taken.since()).toEqual([]);
-      expect(taken.ended).toBe(false);
+      // After the last try there is nothing to wait for.
+      expect(taken.ended).toBe(n === 3);
       clock.advance(10);
     }
+    expect(tracker.tries('a')).toBe(3);
+  });
+
+  it.each<[string, (tracker: ProgressTracker) => void]>([
+    ['used up its tries', () => undefined],
+    ['was done by somebody else', (tracker) => tracker.markDone('a')],
+    ['was set aside', (tracker) => tracker.abort('a')],
+    ['was deleted', (tracker) => tracker.delete('a')],
+  ])('waits for no task that was put off and %s', async (what, change) => {
+    const tracker = open(['a'], what === 'used up its tries' ? 1 : 2);
+    const taken = new Taken(tracker, { concurrency: 1, retryDelayMs: 10 });
+    expect(await taken.since()).toEqual(['a']);
+    tracker.fail('a', new Error('busy'), { retryAfterMs: 3_600_000 });
+    change(tracker);
     expect(await taken.since()).toEqual([]);
     expect(taken.ended).toBe(true);
-    expect(tracker.tries('a')).toBe(3);
+  });
+
+  it('hands out at once what was put off and is put back by hand, once', async () => {
+    const tracker = open(['a']);
+    const taken = new Taken(tracker, { concurrency: 2 });
+    expect(await taken.since()).toEqual(['a']);
+    tracker.fail('a', new Error('busy'), { retryAfterMs: 60_000 });
+    tracker.sync();
+    expect(await taken.since()).toEqual([]);
+    expect(tracker.retry()).toBe(1);
+    expect(await taken.since()).toEqual(['a']);
+    clock.advance(60_000);
+    expect(await taken.since()).toEqual([]);
+    tracker.markDone('a');
+    await taken.since();
+    expect(taken.ended).toBe(true);
+  });
+
+  it('heeds the later moment where a failure is told twice', async () => {
+    const tracker = open(['a']);
+    const taken = new Taken(tracker, { concurrency: 1 });
+    expect(await taken.since()).toEqual(['a']);
+    tracker.fail('a', new Error('busy'), { retryAfterMs: 10 });
+    tracker.fail('a', new Error('busy'), { retryAfterMs: 5_000 });
+    clock.advance(4_999);
+    expect(await taken.since()).toEqual([]);
+    clock.advance(1);
+    expect(await taken.since()).toEqual(['a']);
+    await taken.leave();
+  });
+
+  it('heeds a failure that is told while a task waits for its group', async () => {
+    const tracker = open(['a', 'b']);
+    const taken = new Taken(tracker, { concurrency: 1, group: () => 'all', delayMs: 100 });
+    expect(await taken.since()).toEqual(['a']);
+    tracker.markDone('a');
+    expect(await taken.since()).toEqual([]);
+    tracker.fail('b', new Error('busy'), { retryAfterMs: 5_000 });
+    clock.advance(4_999);
+    expect(await taken.since()).toEqual([]);
+    clock.advance(1);
+    expect(await taken.since()).toEqual(['b']);
+    await taken.leave();
+  });
+
+  it.each<[string, Partial<PacedOptions<string>>]>([
+    ['delayMs', { group: hostOf, delayMs: () => Number.NaN }],
+    ['delayMs', { group: hostOf, delayMs: () => -1 }],
+    ['delayMs', { group: hostOf, delayMs: (() => '1') as unknown as () => number }],
+    ['group', { group: (() => undefined) as unknown as () => string }],
+    ['group', { group: (() => ({})) as unknown as () => string }],
+  ])('ends with an error where a function gives what is no %s', async (option, options) => {
+    const taken = new Taken(open(['a', 'b']), { concurrency: 1, ...options });
+    await taken.since();
+    expect(taken.ended).toBe(true);
+    expect(taken.error).toMatchObject({ code: 'ERR_POD_OPTIONS', info: { option } });
+  });
+
+  it('ends with what a function of its options throws; the change that it was asked about is made', async () => {
+    const tracker = open(['a', 'b']);
+    const counts = (): boolean => {
+      throw new RangeError('counts broke');
+    };
+    const taken = new Taken(tracker, { concurrency: 1, breaker: { failures: 2, counts } });
+    expect(await taken.since()).toEqual(['a']);
+    tracker.fail('a', new Error('no'));
+    expect(tracker.get('a')?._error?.message).toBe('no');
+    expect(await taken.since()).toEqual([]);
+    expect(taken.error).toEqual(new RangeError('counts broke'));
+  });
+
+  it.each<[string, unknown]>([
+    ['no time', Number.NaN],
+    ['no date', new Date(Number.NaN)],
+    ['null', null],
+    ['a text', '2026-11-21'],
+  ])('blockGroup refuses %s', (_, until) => {
+    const tracker = open([]);
+    expect(() => tracker.blockGroup('a', until as Date)).toThrow('must be a Date or milliseconds since 1970');
   });
 
   it('pauses when tries fail alike, gives them back, looks with one task, and goes on', async () => {

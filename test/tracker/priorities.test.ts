@@ -74,8 +74,13 @@ describe('a priority', () => {
 
   it('that is none is refused, and nothing is added', () => {
     const tasks = open();
-    for (const priority of [11, -11, 0.5, Number.NaN, '1' as never]) {
+    for (const priority of [11, -11, 0.5, Number.NaN, '1' as never, null as never]) {
       expect(codeOf(() => tasks.add('a', undefined, { priority }))).toBe('ERR_POD_OPTIONS');
+    }
+    // A misspelt option would lose the priority without a word.
+    for (const options of [{ prio: 5 }, { prority: undefined }, null]) {
+      expect(codeOf(() => tasks.add('a', undefined, options as never))).toBe('ERR_POD_OPTIONS');
+      expect(codeOf(() => tasks.addMany([], options as never))).toBe('ERR_POD_OPTIONS');
     }
     expect(codeOf(() => tasks.set('a', { _priority: 11 } as never))).toBe('ERR_POD_VALUE');
     expect(codeOf(() => tasks.setPriority('a', 1))).toBe('ERR_POD_UNKNOWN_KEY');
@@ -154,6 +159,46 @@ describe('a loop that is under way', () => {
     if (expected === undefined) loop.ended = true;
     expect(loop.real.next().value).toBe(expected);
   }
+
+  it.each<[string, (tasks: ReturnType<typeof open>) => void]>([
+    ['a compaction', (tasks) => tasks.compact()],
+    ['another maxTries', (tasks) => (tasks.maxTries += 1)],
+    [
+      'room made by the deletion of many',
+      (tasks) => {
+        const many = Array.from({ length: 1_100 }, (_, n) => `${tasks.maxTries}/${n}`);
+        tasks.addMany(many);
+        for (const key of many) tasks.delete(key);
+      },
+    ],
+  ])('visits no task again because of %s', (_, change) => {
+    const tasks = open();
+    tasks.addMany(['a', 'b', 'c']);
+    tasks.add('first', undefined, { priority: 5 });
+    const visited: string[] = [];
+    for (const key of tasks.tryKeys({ limit: 8 })) {
+      visited.push(key);
+      tasks.fail(key, new Error('no'));
+      change(tasks);
+    }
+    expect(visited).toEqual(['first', 'a', 'b', 'c']);
+  });
+
+  it('visits no task again that comes into a priority which the walk is through with, also where tasks move', () => {
+    const tasks = open();
+    tasks.add('a');
+    tasks.add('first', undefined, { priority: 5 });
+    tasks.add('last', undefined, { priority: -5 });
+    const visited: string[] = [];
+    for (const key of tasks.tryKeys({ limit: 6 })) {
+      visited.push(key);
+      tasks.fail(key, new Error('no'));
+      if (key !== 'last') continue;
+      tasks.setPriority('first', 0);
+      tasks.compact();
+    }
+    expect(visited).toEqual(['first', 'a', 'last']);
+  });
 
   it('in a paced loop goes by priority, also among the tasks that wait for their group', async () => {
     const tasks = open();

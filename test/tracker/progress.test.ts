@@ -1,6 +1,6 @@
 // The line for a program's own terminal: what it says, where it is written, and that nothing of it reaches the program.
 import { spawnSync } from 'node:child_process';
-import { PassThrough } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type ProgressStream, ProgressTracker, type TrackerStats } from '../../src/index.ts';
 import { progressLine } from '../../src/tracker/progress.ts';
@@ -164,6 +164,24 @@ describe('attachProgress', () => {
     expect(process.listenerCount('exit')).toBe(before);
   });
 
+  it('survives a stream whose last write fails, and then leaves it alone', async () => {
+    // What a closed pipe does to the last line of a program.
+    const stream = new Writable({ write: (_chunk, _encoding, done) => done(new Error('EPIPE')) });
+    const thrown: unknown[] = [];
+    const listener = (error: unknown): void => void thrown.push(error);
+    const before = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException').on('uncaughtException', listener);
+    try {
+      trackerOf(1).attachProgress(stream)[Symbol.dispose]();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    } finally {
+      process.removeAllListeners('uncaughtException');
+      for (const each of before) process.on('uncaughtException', each);
+    }
+    expect(thrown).toEqual([]);
+    expect(stream.listenerCount('error')).toBe(0);
+  });
+
   it('skips lines that nobody takes', () => {
     const { stream, written } = streamOf({ writableNeedDrain: true });
     const progress = trackerOf(1).attachProgress(stream, { everyMs: 1_000 });
@@ -175,6 +193,8 @@ describe('attachProgress', () => {
   it('refuses options that are none, and a tracker that is closed', () => {
     const tasks = trackerOf(1);
     expect(codeOf(() => tasks.attachProgress(undefined, { everyMs: 0 }))).toBe('ERR_POD_OPTIONS');
+    for (const stream of [5, null, {}])
+      expect(codeOf(() => tasks.attachProgress(stream as never))).toBe('ERR_POD_OPTIONS');
     tasks.close();
     expect(codeOf(() => tasks.attachProgress())).toBe('ERR_POD_CLOSED');
   });
