@@ -26,6 +26,8 @@ export const COMMANDS: readonly Command[] = [
 ];
 
 const HELP_WIDTH = 100;
+/** As in package.json, which is not where the code is in a bundle. */
+const VERSION = '0.1.0';
 
 /** Runs one command line. Returns the exit code; a promise of it where the command takes its time. */
 export function run(args: readonly string[], output: Output): number | Promise<number> {
@@ -52,6 +54,7 @@ function commandLine(output: Output, carryOut: Carrier): CommandLine {
   configure(program, output);
   program
     .description('Looks at, steers and mends the folders of everpod. Looking disturbs no program that is at work.')
+    .version(VERSION, '-V, --version', 'say which version this is')
     .usage('COMMAND PATH [options]')
     .helpCommand(false)
     .addHelpText('after', '\nExit codes: 0 all is well, 1 the answer is no, 2 it could not be carried out.');

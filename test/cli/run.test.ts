@@ -123,6 +123,11 @@ describe('usage', () => {
     }
   });
 
+  it.each(['--version', '-V'])('answers %s with the version of the package', (option) => {
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+    expect(everpod(option)).toEqual({ code: 0, out: `${version}\n`, err: '' });
+  });
+
   it.each([['--help'], ['-h'], ['verify', '--help'], ['verify', 'a.pod', '--help']])(
     'answers %s with the help',
     (...args) => {
