@@ -3,7 +3,7 @@
  *
  * `-- --entries N` sets the size (default 1,000,000), `-- --quick` takes a fiftieth and one round instead of three, `-- --write` puts the
  * tables into `docs/performance.md` and `docs/durability.md`. `-- --huge` measures everpod alone as it grows, at `--sizes` (default 100,000 to
- * 20,000,000). `-- --steering [TASKS] [ROUNDS]` measures what groups, breaker, priorities, outputs and blame cost.
+ * 20,000,000). `-- --shared` measures what several processes on one store cost, alone; the plain bench does so, too. `-- --steering [TASKS] [ROUNDS]` measures what groups, breaker, priorities, outputs and blame cost.
  */
 import { readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
@@ -17,6 +17,7 @@ import { bundleChild } from './processes.ts';
 import { type Report, report } from './report.ts';
 import { measureAll, probe } from './rounds.ts';
 import { rowsOf } from './rows.ts';
+import { type SharedSizes, sharedTable } from './shared.ts';
 import type { Sizes } from './works.ts';
 
 const ENTRIES = 1_000_000;
@@ -32,6 +33,7 @@ const { values } = parseArgs({
     quick: { type: 'boolean' },
     write: { type: 'boolean' },
     huge: { type: 'boolean' },
+    shared: { type: 'boolean' },
     steering: { type: 'boolean' },
     sizes: { type: 'string' },
   },
@@ -50,11 +52,15 @@ const sizes: Sizes = {
   tasks: quick ? 5_000 : 100_000,
   nextTasks: quick ? 2_000 : 10_000,
 };
+const sharedSizes: SharedSizes = quick
+  ? { tasks: 1_000, updates: 500, rounds: 1 }
+  : { tasks: 10_000, updates: 2_000, rounds: ROUNDS };
 const words = process.argv.slice(2);
 const command = ['npm run bench', ...(words.length > 0 ? ['--', ...words] : [])].join(' ');
 const memoryGiB = Math.round(totalmem() / 2 ** 30);
 const machine = `Node ${process.version}, ${process.platform} ${release()}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown processor'}, ${memoryGiB} GiB`;
 
+let underWay = '';
 const loadAtStart = loadavg()[0] ?? 0;
 
 console.log(`${machine}; load average ${loadAtStart.toFixed(1)}\n`);
@@ -74,6 +80,10 @@ if (values.huge === true) {
 }
 installPeers();
 bundleChild();
+if (values.shared === true) {
+  await measureShared();
+  process.exit();
+}
 const contestants = await available();
 const configurations = contestants.map(
   (each) => `- ${[each.name, ...versionsOf(each).map((it) => `(${it})`)].join(' ')}: ${each.configuration}.`,
@@ -83,11 +93,11 @@ const durability = await durabilityTable(quick ? 2000 : 20_000);
 console.log(`${durability}\n`);
 
 const rounds = quick ? 1 : ROUNDS;
-let underWay = '';
 const samples = await measureAll(contestants, sizes, rounds, progress);
 if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
 const result = report(rowsOf(sizes), contestants, samples);
 console.log(`${performanceText(result)}\n`);
+await measureShared();
 
 if (values.write === true) {
   const measured = `Measured with \`${command}\` on ${machine}.`;
@@ -105,6 +115,17 @@ async function measureHuge(): Promise<void> {
   console.log(table);
   if (values.write === true) {
     replaceBetween('docs/performance.md', 'bench:huge', `${table}\n\nMeasured with \`${command}\` on ${machine}.`);
+  }
+}
+
+/** Several processes on one store. */
+async function measureShared(): Promise<void> {
+  const found = await sharedTable(sharedSizes, progress);
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+  console.log(found);
+  if (values.write === true) {
+    const measured = `Measured with \`${command}\` on ${machine}. Load average at the start: ${loadAtStart.toFixed(1)}.`;
+    replaceBetween('docs/performance.md', 'bench:shared', `${found}\n\n${measured}`);
   }
 }
 

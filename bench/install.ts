@@ -5,7 +5,6 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CONTESTANTS, type Contestant } from './peers/all.ts';
 
 const MODULES = join(import.meta.dirname, 'node_modules');
 /** Reasons by package, for the runs that come later. */
@@ -14,27 +13,39 @@ const NPM_MS_MAX = 1_800_000;
 /** So much of what npm says is shown. */
 const REASON_LINES_MAX = 3;
 
+/** What of `package.json` is read here. */
+interface Manifest {
+  readonly optionalDependencies: Readonly<Record<string, string>>;
+  readonly allowScripts: Readonly<Record<string, boolean>>;
+}
+
+/** Somebody who needs packages. */
+interface Packaged {
+  readonly packages: readonly string[];
+}
+
 /** Installs what `bench/package.json` names, unless that was tried before. What cannot be had is left out. */
 export function installPeers(): void {
   if (existsSync(join(MODULES, '.package-lock.json')) || existsSync(REASONS)) return;
   console.log('Installing the peers into bench/node_modules. An addon may have to be compiled, which takes minutes.\n');
   // Not `npm ci`: a lock file does not name the packages of platforms for which there was nothing to be had when it was written.
   npm(['install', '--no-save'], import.meta.dirname);
-  const missing = CONTESTANTS.flatMap(({ packages }) => packages.filter((name) => !isInstalled(name)));
+  const { optionalDependencies } = readJson<Manifest>(join(import.meta.dirname, 'package.json'));
+  const missing = Object.keys(optionalDependencies).filter((name) => !isInstalled(name));
   mkdirSync(MODULES, { recursive: true });
-  const reasons = [...new Set(missing)].map((name) => [name, reasonFor(name)]);
+  const reasons = missing.map((name) => [name, reasonFor(name)]);
   if (reasons.length > 0) writeFileSync(REASONS, JSON.stringify(Object.fromEntries(reasons)));
 }
 
 /** The version of each package of a contestant that is installed, such as `lmdb 3.5.6`. */
-export function versionsOf({ packages }: Contestant): string[] {
+export function versionsOf({ packages }: Packaged): string[] {
   return packages
     .filter(isInstalled)
     .map((name) => `${name} ${readJson<{ version: string }>(join(MODULES, name, 'package.json')).version}`);
 }
 
 /** Why a package of a contestant is not there; undefined if all are. */
-export function missingPackage({ packages }: Contestant): string | undefined {
+export function missingPackage({ packages }: Packaged): string | undefined {
   const missing = packages.filter((name) => !isInstalled(name));
   if (missing.length === 0) return undefined;
   const reasons = existsSync(REASONS) ? readJson<Record<string, string>>(REASONS) : {};
@@ -48,10 +59,7 @@ function isInstalled(name: string): boolean {
 
 /** npm leaves out an optional package without a word; asked for it alone, it says what is wrong. */
 function reasonFor(name: string): string {
-  const { optionalDependencies, allowScripts } = readJson<{
-    optionalDependencies: Record<string, string>;
-    allowScripts: Record<string, boolean>;
-  }>(join(import.meta.dirname, 'package.json'));
+  const { optionalDependencies, allowScripts } = readJson<Manifest>(join(import.meta.dirname, 'package.json'));
   const folder = mkdtempSync(join(tmpdir(), 'everpod-bench-'));
   try {
     const dependencies = { [name]: optionalDependencies[name] };

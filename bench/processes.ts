@@ -11,7 +11,8 @@ import { promisify } from 'node:util';
 import type { HugeJob } from './huge.ts';
 import type { Job, Metrics } from './works.ts';
 
-const BUNDLE = join(import.meta.dirname, '../node_modules/.cache/everpod-bench');
+/** Where the programs of the children are, as `.mjs`. */
+export const CHILDREN = join(import.meta.dirname, '../node_modules/.cache/everpod-bench');
 /** A measurement that takes longer than this is taken for hanging. */
 const CHILD_MS_MAX = 3_600_000;
 /** 16 MiB for what a child says; it says one line. */
@@ -28,8 +29,8 @@ export function bundleChild(): void {
   const { buildSync } = createRequire(require.resolve('tsx'))('esbuild') as Bundler;
   buildSync({
     absWorkingDir: join(import.meta.dirname, '..'),
-    entryPoints: ['bench/child.ts', 'bench/huge-child.ts'],
-    outdir: BUNDLE,
+    entryPoints: ['bench/child.ts', 'bench/huge-child.ts', 'bench/shared-child.ts'],
+    outdir: CHILDREN,
     outExtension: { '.js': '.mjs' },
     bundle: true,
     platform: 'node',
@@ -38,7 +39,7 @@ export function bundleChild(): void {
     external: ['signal-exit', 'write-file-atomic'],
     logLevel: 'error',
   });
-  if (!existsSync(join(BUNDLE, 'child.mjs'))) throw new Error('The program that measures was not bundled.');
+  if (!existsSync(join(CHILDREN, 'child.mjs'))) throw new Error('The program that measures was not bundled.');
 }
 
 /** Runs one measurement. Rejects with what the child said if it failed. */
@@ -52,7 +53,7 @@ export function runHugeChild(job: HugeJob): Promise<Metrics> {
 }
 
 async function run(program: string, job: object): Promise<Metrics> {
-  const { stdout } = await promisify(execFile)(process.execPath, [join(BUNDLE, program), JSON.stringify(job)], {
+  const { stdout } = await promisify(execFile)(process.execPath, [join(CHILDREN, program), JSON.stringify(job)], {
     cwd: import.meta.dirname,
     maxBuffer: OUTPUT_BYTES_MAX,
     timeout: CHILD_MS_MAX,

@@ -5,12 +5,17 @@
  */
 import type { Json } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
+import type { RecoveryReport } from '../disk/recovery.ts';
 import type { Entries } from '../pod/options.ts';
 import type { ErrorClass } from '../tracker/error-classes.ts';
-import type { FailOptions, GateOptions, LoopOptions, RetryOptions } from '../tracker/options.ts';
+import type { TrackerEvents } from '../tracker/events.ts';
+import type { AddOptions, FailOptions, GateOptions, LoopOptions, RetryOptions } from '../tracker/options.ts';
+import type { ProgressOptions, ProgressStream } from '../tracker/progress.ts';
+import type { ResumeReport } from '../tracker/resume.ts';
 import type { TrackerStats } from '../tracker/stats.ts';
 import type { Task } from '../tracker/task.ts';
 import type { Step } from './path.ts';
+import type { SharedTrackerEvent } from './shared-events.ts';
 
 /** Something, or a promise of it. */
 export type Awaitable<T> = T | PromiseLike<T>;
@@ -21,6 +26,7 @@ export type AnyIterable<T> = Iterable<T> | AsyncIterable<T>;
 export interface AsyncPod<V = Json, K extends Key = string> {
   readonly path: string;
   readonly size: Awaitable<number>;
+  readonly recovery: Awaitable<RecoveryReport>;
   readonly closed: boolean;
   get(key: K): Awaitable<V | undefined>;
   has(key: K): Awaitable<boolean>;
@@ -55,10 +61,11 @@ export interface AsyncPod<V = Json, K extends Key = string> {
 export interface AsyncTracker<T extends object = {}, K extends Key = string>
   extends Omit<AsyncPod<Task<T>, K>, 'set' | 'update'> {
   readonly maxTries: Awaitable<number>;
+  readonly resume: Awaitable<ResumeReport<K>>;
   set(key: K, value: T | Task<T>): Awaitable<unknown>;
   update(...sources: Entries<Partial<Task<T>>, K>[]): Awaitable<void>;
-  add(key: K, data?: T): Awaitable<void>;
-  addIfAbsent(key: K, data?: T): Awaitable<boolean>;
+  add(key: K, data?: T, options?: AddOptions): Awaitable<void>;
+  addIfAbsent(key: K, data?: T, options?: AddOptions): Awaitable<boolean>;
   addMany(keys: Iterable<K>): Awaitable<void>;
   addManyIfAbsent(keys: Iterable<K>): Awaitable<number>;
   markDone(key: K, data?: Partial<T>): Awaitable<void>;
@@ -68,6 +75,8 @@ export interface AsyncTracker<T extends object = {}, K extends Key = string>
   unabort(key: K): Awaitable<void>;
   aborted(key: K): Awaitable<boolean>;
   fail(key: K, error: unknown, options?: FailOptions): Awaitable<void>;
+  priority(key: K): Awaitable<number>;
+  setPriority(key: K, priority: number): Awaitable<void>;
   tries(key: K): Awaitable<number>;
   incrementTries(key: K): Awaitable<void>;
   decrementTries(key: K): Awaitable<void>;
@@ -114,6 +123,8 @@ export interface AsyncTracker<T extends object = {}, K extends Key = string>
   percentNotTried(decimals?: number): Awaitable<string>;
   percentNotAborted(decimals?: number): Awaitable<string>;
   stats(): Awaitable<TrackerStats>;
+  on<N extends SharedTrackerEvent>(name: N, listener: (event: TrackerEvents<K>[N]) => void): Disposable;
+  attachProgress(stream?: ProgressStream, options?: ProgressOptions): Awaitable<Disposable | AsyncDisposable>;
 }
 
 /** One place inside one entry, changed where the entry is, so that nobody's change overwrites another's. */
@@ -170,6 +181,7 @@ export type TrackerOperation<T extends object, K extends Key> =
   | readonly ['addIfAbsent', K, T?]
   | readonly ['addManyIfAbsent', readonly K[]]
   | readonly ['markNotDone', K]
+  | readonly ['setPriority', K, number]
   | readonly ['resetTries', K];
 
 /** A pod outside this process. */

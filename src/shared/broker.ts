@@ -20,8 +20,16 @@ import {
   type ServedPod,
   type ServedTracker,
 } from './operations.ts';
-import { answerText, errorText, LIMITS, type Question, toWireError } from './protocol.ts';
-import { Group, Requests } from './requests.ts';
+import {
+  answerText,
+  errorText,
+  LIMITS,
+  protocolError,
+  type Question,
+  type Questions,
+  toWireError,
+} from './protocol.ts';
+import { Group, Requests, type Witnessed } from './requests.ts';
 import { type Outlet, Session } from './session.ts';
 
 /** Questions in one group, and how many of them may be of one client. */
@@ -34,8 +42,12 @@ const TICKS_A_LEASE = 4;
 const TICK_MS_MAX = 1000;
 /** A moment that is further away is looked at again by then. */
 const DUE_MS_MAX = 60_000;
-/** What a client was told is remembered for this long after it went. */
+/** What a client was told is remembered for this long after it went, of so many clients, and so much. */
 const REMEMBER_MS = 600_000;
+const ABSENT_MAX = LIMITS.connections;
+const ABSENT_CHARACTERS_MAX = LIMITS.outputBytesMax;
+/** What one client was told and did not say that it has. Nobody who keeps the rules comes near, because its calls in flight are limited. */
+const ANSWERS_CHARACTERS_MAX = 2 * LIMITS.outputBytesMax;
 
 /** A question with who asks it. */
 interface Asked {
@@ -47,6 +59,8 @@ interface Asked {
 export interface BrokerOptions {
   readonly leaseMs: number;
   readonly maxDeaths: number;
+  /** What a client may be told without saying that it has it, in characters. */
+  readonly answersMax?: number;
 }
 
 /** A client that is known and not connected. */
@@ -60,8 +74,10 @@ interface Absent {
 export class Broker {
   readonly pod: ServedPod;
   readonly leaseMs: number;
+  readonly #answersMax: number;
   readonly #system: System;
   readonly #tracker: ServedTracker | undefined;
+  readonly #witnessed: Witnessed;
   readonly #requests: Requests;
   readonly #desk: ClaimDesk | undefined;
   readonly #sessions: Map<string, Session> = new Map();
@@ -84,8 +100,15 @@ export class Broker {
     this.pod = pod;
     this.#tracker = tracker;
     this.leaseMs = options.leaseMs;
-    const keeps = engineOf(pod).durability !== 'exit';
-    this.#requests = Requests.open(system.fs, pod.path, pod, keeps);
+    this.#answersMax = options.answersMax ?? ANSWERS_CHARACTERS_MAX;
+    const { durability, table } = engineOf(pod);
+    this.#witnessed = {
+      textOf: (key) => {
+        const entry = table.find(key);
+        return entry === undefined ? undefined : JSON.stringify(entry.plain);
+      },
+    };
+    this.#requests = Requests.open(system.fs, pod.path, this.#witnessed, durability !== 'exit');
     const { memory } = this.#requests;
     if (tracker !== undefined) this.#desk = new ClaimDesk(tracker, memory, system.clock, options.maxDeaths);
     this.#tickedMs = system.clock.monotonic();
@@ -140,13 +163,22 @@ export class Broker {
     while (session.holds > 0) this.#unhold(session);
     this.#giveUp(session.client, how);
     if (how === 'left') this.#forget(session.client);
-    else this.#absent.set(session.client, { sinceMs: this.#leaseNowMs, mayReturn: false });
+    else {
+      this.#absent.set(session.client, { sinceMs: this.#leaseNowMs, mayReturn: false });
+      this.#forgetSurplus();
+    }
   }
 
   /** Takes questions in. */
-  ask(session: Session, acked: number, questions: readonly Question[]): void {
+  ask(session: Session, { acked, beyond, questions }: Questions): void {
     session.heardMs = this.#leaseNowMs;
-    this.#requests.memory.acknowledge(session.client, acked);
+    const { memory } = this.#requests;
+    memory.acknowledge(session.client, acked, beyond);
+    if ((memory.clients.get(session.client)?.answers.characters ?? 0) > this.#answersMax) {
+      session.outlet.cut(protocolError('it does not say which answers it has'));
+      this.detach(session, 'died');
+      return;
+    }
     if (questions.length === 0) {
       session.outlet.send('[]'); // It wants to know whether we are there.
       return;
@@ -253,7 +285,7 @@ export class Broker {
 
   #carryOut(asked: readonly Asked[]): void {
     if (asked.length === 0) return;
-    const group = new Group(this.pod, this.#requests.memory);
+    const group = new Group(this.#witnessed, this.#requests.memory);
     const answers: (string | undefined)[] = [];
     const perform = (): void => {
       for (const each of asked) answers.push(this.#perform(group, each));
@@ -349,7 +381,10 @@ export class Broker {
         this.#apart((group) => group.note(['answer', session.client, number, answerText(number, undefined)]));
       }
       const control = { broker: this, session, hold: () => this.#hold(session), unhold: () => this.#unhold(session) };
-      const context = Object.assign(this.#contextOf(session, new Group(this.pod, this.#requests.memory)), control);
+      const context = Object.assign(
+        this.#contextOf(session, new Group(this.#witnessed, this.#requests.memory)),
+        control,
+      );
       const result = operation.run(context, args as never[]);
       if (result instanceof Promise) {
         session.parked.set(number, question);
@@ -366,7 +401,7 @@ export class Broker {
 
   /** Does something that nobody asked for, as a group of its own. */
   #apart(work: (group: Group) => void): void {
-    const group = new Group(this.pod, this.#requests.memory);
+    const group = new Group(this.#witnessed, this.#requests.memory);
     try {
       this.#change(() => {
         work(group);
@@ -456,6 +491,21 @@ export class Broker {
     }
     this.#mayWake = true;
     this.#schedule();
+  }
+
+  /** Whoever comes again and again under new names is remembered for the last of them. */
+  #forgetSurplus(): void {
+    const { clients } = this.#requests.memory;
+    const charactersOf = (client: string): number => clients.get(client)?.answers.characters ?? 0;
+    let characters = 0;
+    for (const client of this.#absent.keys()) characters += charactersOf(client);
+    // In the order in which they went.
+    for (const [client, { mayReturn }] of this.#absent) {
+      if (this.#absent.size <= ABSENT_MAX && characters <= ABSENT_CHARACTERS_MAX) return;
+      if (mayReturn) continue;
+      characters -= charactersOf(client);
+      this.#forget(client);
+    }
   }
 
   #forget(client: string): void {

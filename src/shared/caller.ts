@@ -44,6 +44,8 @@ export class Caller {
   /** Calls for which there is no room at the owner yet. */
   #waiting: Call[] = [];
   #unsent: Call[] = [];
+  /** Changes that were answered since the last frame, so that the owner need not keep the answers while an earlier call still waits for its own. */
+  #answered: number[] = [];
   #flushScheduled: boolean = false;
   #holds: number = 0;
   #hasLock: boolean = false;
@@ -188,7 +190,10 @@ export class Caller {
   #frame(texts: readonly string[]): string {
     const first = this.#calls.keys().next().value;
     const acked = first === undefined ? this.#last : first - 1;
-    return texts.length === 0 ? `[${acked}]` : `[${acked},${texts.join(',')}]`;
+    const beyond = this.#answered.filter((number) => number > acked);
+    this.#answered = [];
+    const head = beyond.length === 0 ? String(acked) : `[${[acked, ...beyond].join(',')}]`;
+    return `[${[head, ...texts].join(',')}]`;
   }
 
   // ---- Answers.
@@ -199,6 +204,7 @@ export class Caller {
       const call = this.#calls.get(number);
       if (call === undefined) continue;
       this.#calls.delete(number);
+      if (call.isChange) this.#answered.push(number);
       if (status === 0) call.resolve(body);
       else call.reject(fromWireError(this.path, body));
     }

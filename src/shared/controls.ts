@@ -37,5 +37,6 @@ export const WAITS: ReadonlySet<string> = new Set(['claim', 'lock']);
 export const ADDS_WORK: ReadonlySet<string> = new Set([
   ...['set', 'getOrInsert', 'update', 'patch', 'setIn', 'deleteIn', 'increment', 'transaction'],
   ...['add', 'addIfAbsent', 'addMany', 'addManyIfAbsent', 'markNotDone', 'unabort', 'retry', 'shouldDoAdd'],
+  'setPriority',
   ...['decrementTries', 'resetTries', 'claimKey'],
 ]);

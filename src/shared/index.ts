@@ -14,6 +14,7 @@ export type {
   TrackerOperation,
 } from './async-types.ts';
 export type { Step } from './path.ts';
+export type { SharedTrackerEvent } from './shared-events.ts';
 export type { SharedLoopOptions, SharedPodOptions, SharedTrackerOptions, ShareOptions } from './shared-options.ts';
 export { SharedPOD } from './shared-pod.ts';
 export { SharedTracker } from './shared-tracker.ts';

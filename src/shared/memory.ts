@@ -23,11 +23,27 @@ export interface Claim {
   readonly key: Key;
 }
 
+/** Answers that a client may ask for again, by the number of the question. */
+export class Answers extends Map<number, string> {
+  /** How long they are together. */
+  characters: number = 0;
+
+  override set(number: number, text: string): this {
+    this.delete(number);
+    this.characters += text.length;
+    return super.set(number, text);
+  }
+
+  override delete(number: number): boolean {
+    this.characters -= this.get(number)?.length ?? 0;
+    return super.delete(number);
+  }
+}
+
 /** What is known of a client. */
 export interface KnownClient {
   readonly pid: number;
-  /** Answers that it may ask for again, by the number of the question. */
-  readonly answers: Map<number, string>;
+  readonly answers: Answers;
 }
 
 export class Memory {
@@ -49,7 +65,10 @@ export class Memory {
   apply(fact: Fact): () => void {
     switch (fact[0]) {
       case 'join':
-        return put(this.clients, fact[1], { pid: fact[2], answers: this.clients.get(fact[1])?.answers ?? new Map() });
+        return put(this.clients, fact[1], {
+          pid: fact[2],
+          answers: this.clients.get(fact[1])?.answers ?? new Answers(),
+        });
       case 'gone':
         return put(this.clients, fact[1], undefined);
       case 'answer': {
@@ -75,10 +94,11 @@ export class Memory {
     }
   }
 
-  /** Forgets the answers that a client has. */
-  acknowledge(client: string, upTo: number): void {
+  /** Forgets the answers that a client has: all up to a number, and some beyond it. */
+  acknowledge(client: string, upTo: number, beyond: readonly number[] = []): void {
     const answers = this.clients.get(client)?.answers;
     if (answers === undefined) return;
+    for (const number of beyond) answers.delete(number);
     // In the order in which they were given, which is nearly that of their numbers: those behind are forgotten a little later.
     for (const number of answers.keys()) {
       if (number > upTo) break;

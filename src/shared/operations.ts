@@ -140,6 +140,7 @@ export const POD_OPERATIONS: readonly (readonly [string, Operation])[] = [
   ['get', read(['key'], ({ pod }, [key]: [Key]) => pod.snapshot(key))],
   ['has', read(['key'], ({ pod }, [key]: [Key]) => pod.has(key))],
   ['size', read([], ({ pod }) => pod.size)],
+  ['recovery', read([], ({ pod }) => pod.recovery)],
   ['dirty', read([], ({ pod }) => [...pod.dirty()])],
   ['getVersion', read(['key'], ({ pod }, [key]: [Key]) => withVersion(pod.snapshot(key)))],
   ['getIn', read(['key', 'path'], ({ pod }, [key, path]: [Key, Step[]]) => readPath(pod.snapshot(key), path))],

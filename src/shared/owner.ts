@@ -86,8 +86,8 @@ export class Owner {
     const outlet: Outlet = {
       isLocal: true,
       send: (json) => {
-        // As over a socket, nobody is called while he calls.
-        setImmediate(() => {
+        // As over a socket, nobody is called while he calls; but there is no socket to wait for.
+        queueMicrotask(() => {
           if (isOpen) events.onFrame(JSON.parse(json));
         });
       },
@@ -103,8 +103,7 @@ export class Owner {
     return {
       welcome: { ...welcome, ...welcomeOf(this.#broker, LIMITS) },
       send: (json) => {
-        const { acked, questions } = parseQuestions(JSON.parse(json));
-        if (isOpen) this.#broker.ask(session, acked, questions);
+        if (isOpen) this.#broker.ask(session, parseQuestions(JSON.parse(json)));
       },
       leave: () => {
         if (!isOpen) return;

@@ -2,7 +2,8 @@
  * What is said over the channel of a shared pod: versions, limits, and the shapes of questions and answers.
  *
  * A frame is four bytes of length (big endian) and so many bytes of JSON. First the two ends greet each other (`greeting.ts`). Then the
- * client sends `[acked, question, ...]`: every answer up to the number `acked` has arrived; a question is `[number, operation, ...arguments]`.
+ * client sends `[acked, question, ...]`: every answer up to the number `acked` has arrived, or, where `acked` is a list, every answer up to its
+ * first number, and those with the others; a question is `[number, operation, ...arguments]`.
  * The owner sends `[answer, ...]`: `[number, 0, result]`, or `[number, 1, error]`.
  */
 import { Buffer } from 'node:buffer';
@@ -66,6 +67,15 @@ export interface Question {
   readonly args: readonly unknown[];
 }
 
+/** A client's frame, taken apart. */
+export interface Questions {
+  /** Every answer up to this number has arrived. */
+  readonly acked: number;
+  /** And these, beyond it. */
+  readonly beyond: readonly number[];
+  readonly questions: readonly Question[];
+}
+
 export function frameOf(json: string): Buffer {
   const length = Buffer.byteLength(json);
   const frame = Buffer.allocUnsafe(4 + length);
@@ -111,15 +121,17 @@ const CLOSE_OBJECT = 0x7d;
  *
  * @throws {PodError} `ERR_POD_PROTOCOL`
  */
-export function parseQuestions(frame: unknown): { acked: number; questions: Question[] } {
-  if (!Array.isArray(frame) || !isCount(frame[0])) throw protocolError('a frame of questions begins with a number');
+export function parseQuestions(frame: unknown): Questions {
+  if (!Array.isArray(frame)) throw protocolError('a frame of questions is a list');
+  const [acked, ...beyond]: unknown[] = Array.isArray(frame[0]) ? frame[0] : [frame[0]];
+  if (!isCount(acked) || !beyond.every(isCount)) throw protocolError('a frame of questions begins with a number');
   const questions = frame.slice(1).map((question: unknown): Question => {
     if (!Array.isArray(question) || !isCount(question[0]) || typeof question[1] !== 'string') {
       throw protocolError('a question is a number, an operation, and its arguments');
     }
     return { number: question[0], operation: question[1], args: question.slice(2) };
   });
-  return { acked: frame[0], questions };
+  return { acked, beyond, questions };
 }
 
 /** A number of a question: from 0, where 0 is none. */

@@ -27,7 +27,8 @@ interface Line {
 
 /** What of a pod is looked at. */
 export interface Witnessed {
-  snapshot(key: Key): unknown;
+  /** The JSON text of an entry's value as it is now; undefined where there is no such entry. */
+  textOf(key: Key): string | undefined;
 }
 
 /** The journal is written anew when it is this long, and long for what it says. */
@@ -47,7 +48,10 @@ export class Group {
     this.#memory = memory;
   }
 
-  /** Says that an entry is about to be changed. */
+  /**
+   * Says that an entry is about to be changed. Each is looked at: what was changed first may be changed back, and a line without a witness
+   * would be believed.
+   */
   touch(key: Key): void {
     const identity = keyIdentity(key);
     if (!this.#before.has(identity)) this.#before.set(identity, { key, crc: crcOf(this.#pod, key) });
@@ -183,6 +187,6 @@ export function uncertainError(path?: string): PodError {
 }
 
 function crcOf(pod: Witnessed, key: Key): string {
-  const value = pod.snapshot(key);
-  return value === undefined ? '' : crcText(Buffer.from(JSON.stringify(value)));
+  const text = pod.textOf(key);
+  return text === undefined ? '' : crcText(Buffer.from(text));
 }

@@ -161,8 +161,7 @@ class Connection {
       this.end();
       return;
     }
-    const { acked, questions } = parseQuestions(frame);
-    this.#broker.ask(this.#session, acked, questions);
+    this.#broker.ask(this.#session, parseQuestions(frame));
   }
 
   #greet(greeting: ClientGreeting): void {

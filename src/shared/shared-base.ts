@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PodError } from '../core/errors.ts';
 import { copyJson, equalJson, type Json } from '../core/json.ts';
 import { copyKey, type Key } from '../core/key.ts';
+import type { RecoveryReport } from '../disk/recovery.ts';
 import { type Entries, pairs } from '../pod/options.ts';
 import type { Awaitable, PodOperation, Remote, RemotePlace } from './async-types.ts';
 import type { Caller } from './caller.ts';
@@ -247,6 +248,11 @@ export abstract class SharedBase<V, K extends Key, O = PodOperation<V, K>> imple
     } finally {
       await mine.return?.();
     }
+  }
+
+  /** What the owner found when it opened the folder, and so another one after the owner has changed. See `POD.recovery`. */
+  get recovery(): Promise<RecoveryReport> {
+    return this.read('recovery');
   }
 
   // ---- Saving.

@@ -2,7 +2,7 @@
  * The options of shared pods and trackers: their types and their checks.
  */
 import * as z from 'zod';
-import type { PodError } from '../core/errors.ts';
+import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
 import { checkOptions, checkWith, optionsError, type PodOptions, wholeNumber } from '../pod/options.ts';
 import { type LoopOptions, loopShape, type TrackerOptions } from '../tracker/options.ts';
@@ -73,6 +73,9 @@ const loopSchema = z.strictObject({
   prefetch: wholeNumber(1, 1000).optional(),
 });
 
+/** What paced loops of one process have beside. */
+const PACED_ONLY = ['group', 'perGroup', 'delayMs', 'retryDelayMs', 'breaker'];
+
 /** What of the options is about sharing, with its defaults; and what is about the folder, checked. */
 export function splitOptions<O extends ShareOptions>(
   path: string,
@@ -90,7 +93,15 @@ export function splitOptions<O extends ShareOptions>(
   return { share: { ...shareSchema.parse(timing), onRefusal }, folder };
 }
 
-/** @throws {PodError} `ERR_POD_OPTIONS` naming the option */
+/** @throws {PodError} `ERR_POD_OPTIONS` naming the option; `ERR_POD_UNSUPPORTED` for those that only a loop of one process can keep */
 export function checkSharedLoopOptions(path: string, options: object): void {
+  const paced = PACED_ONLY.find((name) => (options as Record<string, unknown> | null)?.[name] !== undefined);
+  if (paced !== undefined) {
+    throw new PodError(
+      'ERR_POD_UNSUPPORTED',
+      `${path}: a loop of a shared tracker has no option "${paced}", because the pace of others is not known to it. Work with several tasks of one group in one process through ProgressTracker, or call fail(key, error, { retryAfterMs }) for what is to come again later; concurrency and prefetch are there.`,
+      { path, info: { option: paced } },
+    );
+  }
   checkWith(loopSchema, path, options);
 }

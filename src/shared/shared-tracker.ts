@@ -6,20 +6,32 @@ import { copyKey, type Key } from '../core/key.ts';
 import { normalizePath } from '../pod/open-pods.ts';
 import { type Entries, type PodOptions, pairs } from '../pod/options.ts';
 import type { ErrorClass } from '../tracker/error-classes.ts';
-import type { FailOptions, GateOptions, LoopOptions, RetryOptions, TrackerOptions } from '../tracker/options.ts';
+import type { TrackerEvents } from '../tracker/events.ts';
+import type {
+  AddOptions,
+  FailOptions,
+  GateOptions,
+  LoopOptions,
+  RetryOptions,
+  TrackerOptions,
+} from '../tracker/options.ts';
+import { checkProgressOptions, type ProgressOptions, type ProgressStream } from '../tracker/progress.ts';
+import type { ResumeReport } from '../tracker/resume.ts';
 import type { TrackerStats } from '../tracker/stats.ts';
-import { type Task, toTaskError } from '../tracker/task.ts';
+import { type Task, type TaskError, toTaskError } from '../tracker/task.ts';
 import type { RemoteTracker, TrackerOperation } from './async-types.ts';
 import { Caller } from './caller.ts';
 import { pagesOf } from './remote-pages.ts';
 import { SHARED_DOOR } from './shared-base.ts';
 import { SharedCounts } from './shared-counts.ts';
+import { Listeners, type SharedTrackerEvent } from './shared-events.ts';
 import {
   checkSharedLoopOptions,
   type SharedLoopOptions,
   type SharedTrackerOptions,
   splitOptions,
 } from './shared-options.ts';
+import { type SharedProgress, showSharedProgress } from './shared-progress.ts';
 import { TokenBook, TryLoop } from './try-loop.ts';
 
 /**
@@ -49,6 +61,7 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
   implements RemoteTracker<T, K>
 {
   readonly #tokens: TokenBook = new TokenBook();
+  readonly #listeners: Listeners<K> = new Listeners();
 
   /**
    * Joins the processes that share a folder; see `SharedPOD.open`. `maxTries`, where it is given, is set for everybody.
@@ -108,12 +121,22 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
   }
 
   /** @throws {PodError} `ERR_POD_DUPLICATE_KEY` */
-  add(key: K, data?: T): Promise<void> {
-    return this.change('add', copyKey(key), optional(data));
+  add(key: K, data?: T, options?: AddOptions): Promise<void> {
+    return this.change('add', copyKey(key), optional(data), optional(options));
   }
 
-  addIfAbsent(key: K, data?: T): Promise<boolean> {
-    return this.change('addIfAbsent', copyKey(key), optional(data));
+  addIfAbsent(key: K, data?: T, options?: AddOptions): Promise<boolean> {
+    return this.change('addIfAbsent', copyKey(key), optional(data), optional(options));
+  }
+
+  /** The priority of a task: 0 unless somebody has set one. @throws {PodError} `ERR_POD_UNKNOWN_KEY` */
+  priority(key: K): Promise<number> {
+    return this.read('priority', copyKey(key));
+  }
+
+  /** Gives a task a priority, from -10 to 10; see `ProgressTracker.setPriority`. @throws {PodError} `ERR_POD_OPTIONS`, `ERR_POD_UNKNOWN_KEY` */
+  setPriority(key: K, priority: number): Promise<void> {
+    return this.change('setPriority', copyKey(key), priority);
   }
 
   /** What was added before a key that is there already stays. */
@@ -133,18 +156,22 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
    * @throws {PodError} `ERR_POD_STALE` where the task was handed out to this handle and its claim was lost since: nothing was changed, and the
    * task is with somebody else, or to do again. `ERR_POD_UNKNOWN_KEY`, `ERR_POD_VALUE`, `ERR_POD_SCHEMA`
    */
-  markDone(key: K, data?: Partial<T>): Promise<void> {
-    return this.#say('markDone', key, optional(data));
+  async markDone(key: K, data?: Partial<T>): Promise<void> {
+    await this.#say('markDone', key, optional(data));
+    this.#listeners.tell('done', { path: this.path, key });
   }
 
   /** Remembers why a try failed; see `ProgressTracker.fail`. @throws {PodError} as `markDone` */
-  fail(key: K, error: unknown, options?: FailOptions): Promise<void> {
-    return this.#say('fail', key, errorArgument(error, 'Error'), optional(options));
+  async fail(key: K, error: unknown, options?: FailOptions): Promise<void> {
+    const kept = await this.#say<TaskError>('fail', key, errorArgument(error, 'Error'), optional(options));
+    this.#listeners.tell('fail', { path: this.path, key, error: kept });
   }
 
   /** Sets a task aside. @throws {PodError} as `markDone` */
-  abort(key: K, reason?: unknown): Promise<void> {
-    return this.#say('abort', key, reason === undefined ? null : errorArgument(reason, 'Aborted'));
+  async abort(key: K, reason?: unknown): Promise<void> {
+    const argument = reason === undefined ? null : errorArgument(reason, 'Aborted');
+    const error = await this.#say<TaskError | undefined>('abort', key, argument);
+    this.#listeners.tell('abort', { path: this.path, key, error });
   }
 
   markNotDone(key: K): Promise<void> {
@@ -249,8 +276,53 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
     return this.#tries(options, true, (_, task) => task);
   }
 
+  // ---- Looking.
+
   stats(): Promise<TrackerStats> {
     return this.read('stats');
+  }
+
+  /** What the owner found when it opened the folder, and so another one after the owner has changed. See `ProgressTracker.resume`. */
+  get resume(): Promise<ResumeReport<K>> {
+    return this.read('resume');
+  }
+
+  /**
+   * Calls `listener` when `markDone`, `fail` or `abort` of this handle was carried out, until what is returned is disposed of. What others do is
+   * not told; `stats()`, or a reader, sees it.
+   *
+   * @throws {PodError} `ERR_POD_OPTIONS` where there is no such event, or `listener` is no function
+   */
+  on<N extends SharedTrackerEvent>(name: N, listener: (event: TrackerEvents<K>[N]) => void): Disposable {
+    return this.#listeners.on(name, listener);
+  }
+
+  /**
+   * Shows a line about the progress of everybody who works on the tracker; see `ProgressTracker.attachProgress`. In flight is what anybody has
+   * claimed.
+   *
+   * @param stream default `process.stderr`
+   * @returns dispose of it to write the last line and leave the terminal as it was
+   * @throws {PodError} `ERR_POD_OPTIONS`, `ERR_POD_CLOSED`
+   *
+   * @example
+   * const progress = await tasks.attachProgress();
+   * for await (const url of tasks.tryKeys()) await work(url);
+   * await progress[Symbol.asyncDispose](); // or: await using progress = await tasks.attachProgress();
+   */
+  async attachProgress(
+    stream: ProgressStream = process.stderr,
+    options: ProgressOptions = {},
+  ): Promise<AsyncDisposable> {
+    checkProgressOptions(this.path, stream, options);
+    const tracker = this;
+    const source = {
+      get closed() {
+        return tracker.closed;
+      },
+      look: () => this.read<SharedProgress>('progress'),
+    };
+    return await showSharedProgress(source, stream, options);
   }
 
   // ---- Inside.
@@ -264,10 +336,11 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
     return new TryLoop<Task<T>, K, R>(this.caller, this.#tokens, options, withValues, Date.now(), what);
   }
 
-  async #say(operation: string, key: K, ...args: unknown[]): Promise<void> {
+  async #say<R = void>(operation: string, key: K, ...args: unknown[]): Promise<R> {
     const token = this.#tokens.tokenOf(key);
-    await this.change(operation, copyKey(key), ...args, token ?? null);
+    const result = await this.change<R>(operation, copyKey(key), ...args, token ?? null);
     if (token !== undefined) this.#tokens.drop(key, token);
+    return result;
   }
 
   async #claimKey(adds: boolean, key: K, options?: GateOptions): Promise<boolean> {

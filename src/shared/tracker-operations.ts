@@ -3,7 +3,7 @@
  */
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
-import type { FailOptions, GateOptions, RetryOptions } from '../tracker/options.ts';
+import type { AddOptions, FailOptions, GateOptions, RetryOptions } from '../tracker/options.ts';
 import { retryAtOf } from '../tracker/task.ts';
 import type { ClaimDesk, Release } from './claims.ts';
 import { type Context, change, type Operation, PARKED, read, type ServedTracker } from './operations.ts';
@@ -37,7 +37,7 @@ function edit<A extends readonly unknown[]>(
 /** A word about how a try went; it ends the claim. */
 function word<A extends readonly unknown[]>(
   args: Operation['args'],
-  run: (context: TaskContext, key: Key, args: A) => void,
+  run: (context: TaskContext, key: Key, args: A) => unknown,
   overrules: boolean = false,
 ): Operation {
   return change([...args, 'text?'], (context, given: [Key, ...unknown[]]) => {
@@ -46,7 +46,7 @@ function word<A extends readonly unknown[]>(
     const token = given[args.length] as string | null | undefined;
     tasks.group.touch(key);
     tasks.desk.settle(tasks.group, tasks.client, key, token ?? undefined, overrules);
-    run(tasks, key, given.slice(1, args.length) as unknown as A);
+    return run(tasks, key, given.slice(1, args.length) as unknown as A);
   });
 }
 
@@ -60,7 +60,13 @@ export const TRACKER_OPERATIONS: readonly (readonly [string, Operation])[] = [
   ['aborted', tracked(['key'], (tracker, [key]: [Key]) => tracker.aborted(key))],
   ['tries', tracked(['key'], (tracker, [key]: [Key]) => tracker.tries(key))],
   ['maxTries', tracked([], (tracker) => tracker.maxTries)],
+  ['priority', tracked(['key'], (tracker, [key]: [Key]) => tracker.priority(key))],
   ['stats', tracked([], (tracker) => tracker.stats())],
+  ['resume', tracked([], (tracker) => tracker.resume)],
+  [
+    'progress',
+    read([], (context) => ({ stats: tasksOf(context).tracker.stats(), inFlight: context.memory.claims.size })),
+  ],
   ['errorClasses', tracked([], (tracker) => tracker.errorClasses())],
   [
     'shouldDo',
@@ -79,10 +85,21 @@ export const TRACKER_OPERATIONS: readonly (readonly [string, Operation])[] = [
     ]),
   ],
 
-  ['add', edit(['key', 'object?'], (tracker, [key, data]: [Key, object | null]) => tracker.add(key, data ?? {}))],
+  [
+    'add',
+    edit(['key', 'object?', 'object?'], (tracker, [key, data, options]: [Key, object | null, AddOptions | null]) =>
+      tracker.add(key, data ?? {}, options ?? {}),
+    ),
+  ],
   [
     'addIfAbsent',
-    edit(['key', 'object?'], (tracker, [key, data]: [Key, object | null]) => tracker.addIfAbsent(key, data ?? {})),
+    edit(['key', 'object?', 'object?'], (tracker, [key, data, options]: [Key, object | null, AddOptions | null]) =>
+      tracker.addIfAbsent(key, data ?? {}, options ?? {}),
+    ),
+  ],
+  [
+    'setPriority',
+    edit(['key', 'number'], (tracker, [key, priority]: [Key, number]) => tracker.setPriority(key, priority)),
   ],
   ['addMany', many((tracker, keys) => tracker.addMany(keys))],
   ['addManyIfAbsent', many((tracker, keys) => tracker.addManyIfAbsent(keys))],
@@ -113,7 +130,14 @@ export const TRACKER_OPERATIONS: readonly (readonly [string, Operation])[] = [
   ],
   [
     'abort',
-    word(['key', 'value?'], ({ tracker }, key, [reason]: [unknown]) => tracker.abort(key, reason ?? undefined), true),
+    word(
+      ['key', 'value?'],
+      ({ tracker }, key, [reason]: [unknown]) => {
+        tracker.abort(key, reason ?? undefined);
+        return tracker.snapshot(key)?._error;
+      },
+      true,
+    ),
   ],
   [
     'fail',
@@ -121,6 +145,7 @@ export const TRACKER_OPERATIONS: readonly (readonly [string, Operation])[] = [
       tracker.fail(key, error ?? undefined, options ?? {});
       const untilMs = retryAtOf(tracker.get(key));
       if (untilMs !== undefined) desk.putOff(key, untilMs);
+      return tracker.snapshot(key)?._error;
     }),
   ],
 

@@ -1,7 +1,9 @@
 // SharedPOD: every method gives what a local pod gives, in the owner's process and over the socket.
-import { existsSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFile } from 'node:child_process';
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import type { Json, Key } from '../../src/index.ts';
 import { POD } from '../../src/index.ts';
@@ -370,6 +372,27 @@ describe('sharing a folder', () => {
     await end();
     expect(await pod.get('a')).toBe(1);
     expect(pod.isOwner).toBe(true);
+  });
+
+  it('K5: another user gets neither at the note nor at the socket, also where the folder is open to all', async (context) => {
+    if (process.getuid?.() !== 0) {
+      console.log('# not checked: only root can act as another user');
+      return context.skip();
+    }
+    const path = handles.path();
+    const pod = await open<number>('in the owner', path);
+    await pod.set('a', 1);
+    const { socket } = JSON.parse(readFileSync(join(path, 'shared.json'), 'utf8')) as { socket: string };
+    for (const folder of [dirname(path), path]) chmodSync(folder, 0o755);
+    const stranger = `
+      const say = (error) => console.log(error?.code ?? 'let in');
+      require('node:fs').readFile(process.argv[1] + '/shared.json', say);
+      require('node:net').connect(process.argv[2], say).on('error', say);
+      setTimeout(() => process.exit(), 5000).unref();`;
+    const args = ['-e', stranger, path, socket];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { uid: 65_534, gid: 65_534, cwd: '/' });
+    expect(stdout.trim().split('\n')).toEqual(['EACCES', 'EACCES']);
+    expect(await pod.get('a')).toBe(1);
   });
 
   it('a thousand calls at once are answered in their order', async () => {

@@ -4,17 +4,19 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { nodeSystem } from '../../src/disk/system.ts';
 import type { Key } from '../../src/index.ts';
-import { Group, Requests } from '../../src/shared/requests.ts';
+import { Group, Requests, type Witnessed } from '../../src/shared/requests.ts';
 import { useHandles } from './handles.ts';
 
 const handles = useHandles();
 const { fs } = nodeSystem;
 
 /** A folder in which an owner answered one question, and then a second one that changed `n` from 1 to 2, and was killed. */
-function killed(): { folder: string; pod: Map<Key, number> & { snapshot(key: Key): unknown } } {
+function killed(): { folder: string; pod: Map<Key, number> & Witnessed } {
   const folder = handles.path();
   mkdirSync(folder);
-  const pod = Object.assign(new Map<Key, number>([['n', 0]]), { snapshot: (key: Key): unknown => pod.get(key) });
+  const pod = Object.assign(new Map<Key, number>([['n', 0]]), {
+    textOf: (key: Key): string | undefined => pod.get(key)?.toString(),
+  });
   const requests = Requests.open(fs, folder, pod, true);
   const step = (number: number, value: number): void => {
     const group = new Group(pod, requests.memory);
@@ -30,10 +32,7 @@ function killed(): { folder: string; pod: Map<Key, number> & { snapshot(key: Key
   return { folder, pod };
 }
 
-function recalled(
-  folder: string,
-  pod: { snapshot(key: Key): unknown },
-): { answers: [number, string][]; claims: string[] } {
+function recalled(folder: string, pod: Witnessed): { answers: [number, string][]; claims: string[] } {
   const { memory } = Requests.open(fs, folder, pod, true);
   return { answers: [...(memory.clients.get('me')?.answers ?? [])], claims: [...memory.claims.keys()] };
 }
@@ -60,6 +59,42 @@ describe('the journal of an owner', () => {
     const { answers, claims } = recalled(folder, pod);
     expect(answers).toEqual([first, [2, expect.stringContaining('ERR_POD_UNCERTAIN')]]);
     expect(claims).toEqual(['token-1']);
+  });
+
+  /** A third group that changes two entries, the first of them to `n`. */
+  function withThird(n: number): ReturnType<typeof killed> {
+    const { folder, pod } = killed();
+    const requests = Requests.open(fs, folder, pod, true);
+    const group = new Group(pod, requests.memory);
+    group.touch('n');
+    pod.set('n', 3);
+    group.touch('other');
+    pod.set('other', 1).set('n', n);
+    group.note(['answer', 'me', 3, '[3,0]']);
+    requests.keep(group);
+    return { folder, pod };
+  }
+
+  it('has one witness for a group of several entries', () => {
+    const { folder, pod } = withThird(3);
+    expect(recalled(folder, pod).answers.at(-1)).toEqual([3, '[3,0]']);
+  });
+
+  it('has one witness for a group of several entries, also where that is not in the log', () => {
+    const { folder, pod } = withThird(3);
+    pod.set('n', 2).delete('other');
+    expect(recalled(folder, pod).answers.at(-1)).toEqual([2, '[2,0,2]']);
+  });
+
+  it('has another witness where the first entry was changed back', () => {
+    const { folder, pod } = withThird(2);
+    expect(recalled(folder, pod).answers.at(-1)).toEqual([3, '[3,0]']);
+  });
+
+  it('has another witness where the first entry was changed back, also where that is not in the log', () => {
+    const { folder, pod } = withThird(2);
+    pod.delete('other');
+    expect(recalled(folder, pod).answers.at(-1)).toEqual([2, '[2,0,2]']);
   });
 
   it('is believed but for a line that was not finished', () => {

@@ -1,4 +1,6 @@
 // SharedTracker: claims. No task is with two at a time, every try is counted, and the loops end for everyone together.
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { ProgressTracker } from '../../src/index.ts';
@@ -23,6 +25,21 @@ async function worker(tracker: SharedTracker<{ n?: number }>, given: string[], p
 }
 
 describe('a shared tracker', () => {
+  it('what was answered is not kept for a client whose loop waits meanwhile', async () => {
+    const path = handles.path();
+    const [owner, other] = [await open(path), await open(path)];
+    await owner.add('only');
+    expect(await owner.shouldTry('only')).toBe(true);
+    const loop = other.tryKeys();
+    const waiting = loop.next();
+    // The journal is written anew when it is a megabyte long, and then holds what nobody said that he has.
+    const big = { _tries: 0, _done: false, _aborted: true, text: 'x'.repeat(10_000) };
+    for (let count = 0; count < 300; count++) await other.getOrInsert('big', big);
+    expect(statSync(join(path, 'shared-requests.jsonl')).size).toBeLessThan(1.5 * 2 ** 20);
+    await owner.markDone('only');
+    expect(await waiting).toEqual({ value: undefined, done: true });
+  });
+
   it('TP-176, TPT-17, TPT-18: has the methods of a local tracker, each with a promise', async () => {
     const path = handles.path();
     const tracker = await open(path, { maxTries: 2 });
@@ -105,9 +122,106 @@ describe('a shared tracker', () => {
       ['k4', 1],
     ]);
     expect(await all(tracker.tryValues({ limit: 1 }))).toEqual([{ _tries: 2, _done: false, _aborted: false }]);
-    expect(await codeOf(Promise.resolve().then(() => tracker.tryKeys({ group: 1 } as never).next()))).toBe(
-      'ERR_POD_OPTIONS',
+    const codeWith = (options: object): Promise<string> =>
+      codeOf(Promise.resolve().then(() => tracker.tryKeys(options as never).next()));
+    expect(await codeWith({ colour: 1 })).toBe('ERR_POD_OPTIONS');
+    for (const option of ['group', 'perGroup', 'delayMs', 'retryDelayMs', 'breaker']) {
+      expect(await codeWith({ [option]: 1, concurrency: 2 })).toBe('ERR_POD_UNSUPPORTED');
+    }
+  });
+
+  it('hands out higher priorities first, also those that were given while a loop is under way', async () => {
+    const path = handles.path();
+    const tracker = await open(path);
+    await tracker.addMany(keys(4));
+    await tracker.add('first', { n: 1 }, { priority: 10 });
+    await tracker.setPriority('k3', 5);
+    expect([await tracker.priority('first'), await tracker.priority('k3'), await tracker.priority('k0')]).toEqual([
+      10, 5, 0,
+    ]);
+    expect(await codeOf(tracker.setPriority('k0', 11))).toBe('ERR_POD_OPTIONS');
+    const given: string[] = [];
+    for await (const key of tracker.tryKeys()) {
+      given.push(key);
+      if (key === 'k0') await tracker.setPriority('k2', 1);
+      if (key === 'k2') expect(await tracker.addIfAbsent('late', {}, { priority: 9 })).toBe(true);
+      await tracker.markDone(key);
+    }
+    expect(given).toEqual(['first', 'k3', 'k0', 'k2', 'late', 'k1']);
+  });
+
+  it('a word that nobody waited for has been carried out when the next task is there', async () => {
+    const path = handles.path();
+    await (await open(path)).addMany(keys(50));
+    const workers = [await open(path), await open(path)];
+    const words: Promise<void>[] = [];
+    await Promise.all(
+      workers.map(async (tracker) => {
+        let last: string | undefined;
+        for await (const key of tracker.tryKeys()) {
+          if (last !== undefined) expect(await tracker.done(last)).toBe(true);
+          last = key;
+          words.push(tracker.markDone(key));
+        }
+      }),
     );
+    await Promise.all(words);
+    expect(words).toHaveLength(50);
+    expect((await all((workers[0] as (typeof workers)[0]).values())).map(({ _tries }) => _tries)).toEqual(
+      Array.from({ length: 50 }, () => 1),
+    );
+  });
+
+  it('tells listeners how tasks end by the calls of their own handle', async () => {
+    const path = handles.path();
+    const [one, two] = [await open(path), await open(path)];
+    await one.addMany(keys(5));
+    const told: unknown[] = [];
+    const listening = (['done', 'fail', 'abort'] as const).map((name) =>
+      one.on(name, (event) => told.push([name, event.path === path, event.key, 'error' in event && event.error])),
+    );
+    await one.markDone('k0');
+    await one.shouldTry('k1');
+    await one.fail('k1', new TypeError('odd'));
+    await one.abort('k2', 'not for us');
+    await one.abort('k3');
+    await two.markDone('k4');
+    expect(await codeOf(one.markDone('nobody'))).toBe('ERR_POD_UNKNOWN_KEY');
+    expect(told).toMatchObject([
+      ['done', true, 'k0', false],
+      ['fail', true, 'k1', { name: 'TypeError', message: 'odd', try: 1 }],
+      ['abort', true, 'k2', { name: 'Aborted', message: 'not for us' }],
+      ['abort', true, 'k3', undefined],
+    ]);
+    for (const each of listening) each[Symbol.dispose]();
+    await one.markNotDone('k0');
+    await one.markDone('k0');
+    expect(told).toHaveLength(4);
+    for (const call of [() => one.on('sync' as never, () => {}), () => one.on('done', 1 as never)]) {
+      expect(await codeOf(Promise.resolve().then(call))).toBe('ERR_POD_OPTIONS');
+    }
+  });
+
+  it('says what its owner found, and shows the progress of everybody', async () => {
+    const path = handles.path();
+    const local = ProgressTracker.open(path);
+    local.addMany(keys(4));
+    local.markDone('k0');
+    local.close();
+    const [one, two] = [await open(path), await open(path)];
+    expect(await two.resume).toMatchObject({ ended: 'closed', total: 4, done: 1, todo: 3, unfinishedKeys: [] });
+    expect(await two.recovery).toMatchObject({ ended: 'closed', quarantined: [] });
+    const lines: string[] = [];
+    const stream = { write: (text: string) => lines.push(text) > 0 };
+    const progress = await one.attachProgress(stream, { label: 'crawl', everyMs: 10 });
+    await two.shouldTry('k1');
+    await two.markDone('k2');
+    await progress[Symbol.asyncDispose]();
+    expect(lines.at(-1)).toMatch(/^crawl.* 50 %.* 1 in flight/);
+    const count = lines.length;
+    await sleep(50);
+    expect(lines).toHaveLength(count);
+    expect(await codeOf(one.attachProgress(stream, { everyMs: 0 }))).toBe('ERR_POD_OPTIONS');
   });
 
   it('TPT-21: two handles that count 200 tries each make 400', async () => {

@@ -45,6 +45,9 @@ async function crawl(tasks: AsyncTracker<Page>): Promise<void> {
   }
 }
 await Promise.all([crawl(localTracker), crawl(sharedTracker)]);
+const tellDone: Disposable = sharedTracker.on('done', ({ key }) => same<typeof key, string>(true));
+tellDone[Symbol.dispose]();
+same<Awaited<typeof sharedTracker.resume>['todo'], number>(true);
 await localNumbers.set(['a', 1], 2);
 
 // ---- What only shared ones have.
