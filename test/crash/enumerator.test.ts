@@ -16,8 +16,8 @@ const EFFORT: Effort =
   size === 'small'
     ? { budget: { subsetsUpTo: 2, drawn: 1, tears: 1, tornWrites: 1 }, secondCrash: 0.02, deaths: 0.03, readers: 0.06 }
     : { budget: { subsetsUpTo: 4, drawn: 4, tears: 2, tornWrites: 1 }, secondCrash: 0.1, deaths: 0.1, readers: 0.1 };
-const SEEDS = size === 'long' ? 130 : size === 'ci' ? 13 : 1;
-const SCRIPT_SEEDS = size === 'long' ? 40 : size === 'ci' ? 4 : 1;
+const SEEDS = size === 'long' ? 130 : size === 'ci' ? 8 : 1;
+const SCRIPT_SEEDS = size === 'long' ? 40 : size === 'ci' ? 3 : 1;
 /** Scripts with an output take long, because every line is a state. */
 const OUTPUT_EFFORT: Effort =
   size !== 'long'
