@@ -4,6 +4,7 @@
  * `-- --entries N` sets the size (default 1,000,000), `-- --quick` takes a fiftieth and one round instead of three, `-- --write` puts the
  * tables into `docs/performance.md` and `docs/durability.md`. `-- --huge` measures everpod alone as it grows, at `--sizes` (default 100,000 to
  * 20,000,000). `-- --shared` measures what several processes on one store cost, alone; the plain bench does so, too. `-- --steering [TASKS] [ROUNDS]` measures what groups, breaker, priorities, outputs and blame cost.
+ * `-- --profile` says where everpod's time goes.
  */
 import { readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
@@ -13,7 +14,7 @@ import { durabilityTable } from './durability.ts';
 import { HUGE_SIZES, hugeTable } from './huge.ts';
 import { installPeers, missingPackage, versionsOf } from './install.ts';
 import { CONTESTANTS, type Contestant } from './peers/all.ts';
-import { bundleChild } from './processes.ts';
+import { bundleChild, runProfileChild } from './processes.ts';
 import { type Report, report } from './report.ts';
 import { measureAll, probe } from './rounds.ts';
 import { rowsOf } from './rows.ts';
@@ -34,6 +35,7 @@ const { values } = parseArgs({
     write: { type: 'boolean' },
     huge: { type: 'boolean' },
     shared: { type: 'boolean' },
+    profile: { type: 'boolean' },
     steering: { type: 'boolean' },
     sizes: { type: 'string' },
   },
@@ -74,6 +76,10 @@ if (values.steering === true) {
   await import('./steering.ts');
   process.exit();
 }
+if (values.profile === true) {
+  await profile();
+  process.exit();
+}
 if (values.huge === true) {
   await measureHuge();
   process.exit();
@@ -103,6 +109,17 @@ if (values.write === true) {
   const measured = `Measured with \`${command}\` on ${machine}.`;
   replaceBetween('docs/durability.md', 'bench:durability', `${durability}\n\n${measured}`);
   replaceBetween('docs/performance.md', 'bench:performance', performanceText(result));
+}
+
+/** everpod alone, under a profiler. */
+async function profile(): Promise<void> {
+  bundleChild();
+  const table = await runProfileChild(entries);
+  console.log(table);
+  if (values.write === true) {
+    const measured = `Measured with \`${command}\` on ${machine}: ${entries.toLocaleString('en')} entries.`;
+    replaceBetween('docs/performance.md', 'bench:profile', `${table}\n${measured}`);
+  }
 }
 
 /** everpod alone, at one size after the other. */

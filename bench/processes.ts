@@ -29,7 +29,7 @@ export function bundleChild(): void {
   const { buildSync } = createRequire(require.resolve('tsx'))('esbuild') as Bundler;
   buildSync({
     absWorkingDir: join(import.meta.dirname, '..'),
-    entryPoints: ['bench/child.ts', 'bench/huge-child.ts', 'bench/shared-child.ts'],
+    entryPoints: ['bench/child.ts', 'bench/huge-child.ts', 'bench/shared-child.ts', 'bench/profile-child.ts'],
     outdir: CHILDREN,
     outExtension: { '.js': '.mjs' },
     bundle: true,
@@ -52,8 +52,21 @@ export function runHugeChild(job: HugeJob): Promise<Metrics> {
   return run('huge-child.mjs', job);
 }
 
+/** A table of where the time goes. */
+export function runProfileChild(entries: number): Promise<string> {
+  return outputOf('profile-child.mjs', String(entries));
+}
+
 async function run(program: string, job: object): Promise<Metrics> {
-  const { stdout } = await promisify(execFile)(process.execPath, [join(CHILDREN, program), JSON.stringify(job)], {
+  const stdout = await outputOf(program, JSON.stringify(job));
+  const last = stdout.trimEnd().split('\n').at(-1) ?? '';
+  // JSON has no word for what is not a number.
+  const metrics = Object.entries(JSON.parse(last) as Record<string, number | null>);
+  return Object.fromEntries(metrics.map(([name, value]) => [name, value ?? Number.NaN]));
+}
+
+async function outputOf(program: string, argument: string): Promise<string> {
+  const { stdout } = await promisify(execFile)(process.execPath, [join(CHILDREN, program), argument], {
     cwd: import.meta.dirname,
     maxBuffer: OUTPUT_BYTES_MAX,
     timeout: CHILD_MS_MAX,
@@ -61,8 +74,5 @@ async function run(program: string, job: object): Promise<Metrics> {
   }).catch((error: Error & { stderr?: string; signal?: string | null }) => {
     throw new Error(error.stderr?.trim() || `It ended with ${error.signal ?? error.message}.`);
   });
-  const last = stdout.trimEnd().split('\n').at(-1) ?? '';
-  // JSON has no word for what is not a number.
-  const metrics = Object.entries(JSON.parse(last) as Record<string, number | null>);
-  return Object.fromEntries(metrics.map(([name, value]) => [name, value ?? Number.NaN]));
+  return stdout;
 }

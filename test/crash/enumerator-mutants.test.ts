@@ -438,7 +438,7 @@ const mutants: Readonly<Record<string, Mutant>> = {
           },
       );
     },
-    first: ['a fold with changes and a revert between its slices'],
+    first: ['deleted and added again before a new key, folded but the log kept'],
   },
   flushPointEarly: {
     patch: () =>
@@ -551,7 +551,7 @@ const mutants: Readonly<Record<string, Mutant>> = {
 
 /** Plays until something is not what it was. */
 function played(): string | undefined {
-  for (let seed = 1; seed <= 40; seed++) {
+  for (let seed = 1; seed <= 10; seed++) {
     try {
       writeWhileChanging(seed);
     } catch (error) {
@@ -621,7 +621,7 @@ const indexMutants: Readonly<Record<string, Mutant>> = {
     patch: () => {
       switches.anyFold = true;
     },
-    first: ['a listed shard installed, then changed, then reverted', 'an emptied shard'],
+    first: ['an emptied shard'],
   },
   indexNoSync: {
     patch: () => {

@@ -51,6 +51,8 @@ class Model {
   readonly durability: Durability;
   /** Whether some task has or had a priority, since all were filed anew. */
   usesPriorities: boolean = false;
+  /** The number of the last place in the order, or -1: a deleted task leaves its place empty, until all are cleared. */
+  lastNumber: number = -1;
   #numbers: number = 0;
 
   constructor(durability: Durability) {
@@ -74,6 +76,7 @@ class Model {
     const text = JSON.stringify(key);
     const number = this.now.get(text)?.number ?? this.#numbers++;
     this.now.set(text, { key, task, number });
+    this.lastNumber = Math.max(this.lastNumber, number);
   }
 
   /** Whether some task has a priority now. */
@@ -97,6 +100,12 @@ class Model {
 
   become(state: State): void {
     this.now = new Map([...state].map(([text, item]) => [text, { ...item, task: plain(item.task) }]));
+    for (const { number } of state.values()) this.lastNumber = Math.max(this.lastNumber, number);
+  }
+
+  clear(): void {
+    this.now.clear();
+    this.lastNumber = -1;
   }
 
   entries(): [Key, Task][] {
@@ -133,6 +142,8 @@ interface Loop {
   left: number;
   /** The tasks, by number, that the walk has visited or gone past, each in the priority that it had then. */
   readonly passed: Set<number>;
+  /** How far it is in each priority. */
+  readonly places: Map<number, number>;
   ended: boolean;
   readonly real: Iterator<unknown>;
   readonly shows: 'keys' | 'items' | 'values';
@@ -387,7 +398,7 @@ class World {
         break;
       case 'revert':
         this.tracker.revert();
-        model.become(model.point);
+        this.#goBack(model.point);
         model.appended = model.point;
         this.#replaced();
         break;
@@ -465,7 +476,7 @@ class World {
       if (model.durability === 'power') model.appends();
     } catch (error) {
       if (error !== MODEL_ERROR) throw error;
-      model.become(before);
+      this.#goBack(before);
       if (changes.some(({ op }) => op === 'clear')) this.#replaced();
     } finally {
       this.#inTransaction = false;
@@ -553,7 +564,7 @@ class World {
         return;
       }
       case 'clear':
-        model.now.clear();
+        model.clear();
         this.#both(undefined, () => tracker.clear(), undefined);
         this.#replaced();
         return;
@@ -680,27 +691,57 @@ class World {
           shows
         ];
     if (this.#loops.length > 3) this.#loops.shift();
-    this.#loops.push({ tries, shows, allowAborted, left: limit, passed: new Set(), ended: false, real });
+    this.#loops.push({
+      tries,
+      shows,
+      allowAborted,
+      left: limit,
+      passed: new Set(),
+      places: new Map(),
+      ended: false,
+      real,
+    });
   }
 
   /** The first task to do in the highest priority that has one, of those that the walk has not gone past. */
-  #next({ passed, allowAborted }: Loop): Item | undefined {
+  #next({ passed, places, allowAborted }: Loop): Item | undefined {
     const { model } = this;
     const items = [...model.now.values()].sort((a, b) => a.number - b.number);
     for (const priority of PRIORITIES) {
+      const goTo = (number: number): unknown => places.set(priority, Math.max(places.get(priority) ?? -1, number));
       for (const item of items) {
         if (priorityOf(item.task) !== priority || passed.has(item.number)) continue;
         passed.add(item.number);
-        if (isToDo(item.task, model.maxTries, allowAborted)) return item;
+        if (!isToDo(item.task, model.maxTries, allowAborted)) continue;
+        goTo(item.number);
+        return item;
       }
+      goTo(model.lastNumber);
     }
     return undefined;
+  }
+
+  /** Going back brings tasks back to their places; a walk that is beyond such a place does not turn round. */
+  #goBack(state: State): void {
+    const { model } = this;
+    const before = new Set([...model.now.values()].map(({ number }) => number));
+    model.become(state);
+    for (const { passed, places } of this.#loops) {
+      for (const { number, task } of model.now.values()) {
+        if (!before.has(number) && number <= (places.get(priorityOf(task)) ?? -1)) passed.add(number);
+      }
+    }
   }
 
   /** All tasks were replaced. Where they have priorities nobody knows any more which was passed in which: the walks begin anew. */
   #replaced(): void {
     const { model } = this;
-    if (model.usesPriorities || model.hasPriorities) for (const { passed } of this.#loops) passed.clear();
+    if (model.usesPriorities || model.hasPriorities) {
+      for (const { passed, places } of this.#loops) {
+        passed.clear();
+        places.clear();
+      }
+    }
     model.usesPriorities = model.hasPriorities;
   }
 
