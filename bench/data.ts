@@ -13,6 +13,9 @@ export interface CrawlEntry {
   links: string[];
 }
 
+/** A prime; its multiples meet each entry once, far from the one before. */
+export const STRIDE = 15_485_863;
+
 /** The key of an entry: 70 bytes. */
 export function crawlKey(index: number): string {
   return `https://www.example.com/documentation/section/page-${String(index).padStart(14, '0')}.html`;

@@ -4,13 +4,11 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ProgressTracker } from '../src/index.ts';
-import { crawlEntry, crawlKey } from './data.ts';
+import { crawlEntry, crawlKey, STRIDE } from './data.ts';
 import type { HugeJob, HugePhase } from './huge.ts';
 
 /** Of the tasks the last few are to do; all others are done. */
 const UNDONE = 10_000;
-/** A prime; its multiples meet each entry once, far from the one before. */
-const STRIDE = 15_485_863;
 /** Entries stored in one turn of the event loop. */
 const TURN = 200;
 

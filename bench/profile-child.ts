@@ -9,13 +9,11 @@ import { type Profiler, Session } from 'node:inspector/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { POD, ProgressTracker } from '../src/index.ts';
-import { type CrawlEntry, crawlEntry, crawlKey } from './data.ts';
+import { type CrawlEntry, crawlEntry, crawlKey, STRIDE } from './data.ts';
 import { figure, inFolder } from './measure.ts';
+import { BATCH } from './works.ts';
 
 const INTERVAL_US = 200;
-const BATCH = 1000;
-/** A prime; its multiples meet each entry once, far from the one before. */
-const STRIDE = 15_485_863;
 /** What takes less is left out. */
 const SHARE_MIN = 0.02;
 const MANUAL = { syncAt: Number.MAX_SAFE_INTEGER, syncEvery: 0, cacheSize: 1 << 30 };

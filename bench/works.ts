@@ -6,7 +6,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { type CrawlEntry, crawlEntry, crawlKey } from './data.ts';
+import { type CrawlEntry, crawlEntry, crawlKey, STRIDE } from './data.ts';
 import { quantile } from './measure.ts';
 import { type Level, type Maybe, type Peer, type Safety, type Store, settled, type TaskQueue } from './peers/peer.ts';
 
@@ -44,8 +44,6 @@ const SINGLES_MS_MAX = 3000;
 const TURN = 100;
 /** So long the event loop is watched after the last entry: timers fire, folds end. */
 const AFTERMATH_MS = 1500;
-/** A prime; its multiples meet each entry once, far from the one before. */
-const STRIDE = 15_485_863;
 const LOADED_STATUS = 200;
 /** Checksums are added up, so that the order does not matter; below this the sum stays exact. */
 const CHECKSUM_MAX = 2 ** 48;

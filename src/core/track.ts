@@ -67,22 +67,12 @@ export abstract class TrackedValue implements ProxyHandler<Container> {
 
   /** Makes the root object's members those of `members` (plain, ours, perhaps the same objects), as one change or none. */
   assignMembers(members: object): void {
-    const root = this.root as Record<string, unknown>;
-    const next = members as Record<string, unknown>;
-    const names = Object.keys(next);
-    const same = names.length === Object.keys(root).length && names.every((name) => Object.is(root[name], next[name]));
-    if (same) return;
-    this.beforeChange();
-    for (const name of Object.keys(root)) {
-      if (Object.hasOwn(next, name)) continue;
-      this.#forget(root[name]);
-      delete root[name];
+    const patch: Record<string, unknown> = {};
+    for (const name of Object.keys(this.root as object)) {
+      if (!Object.hasOwn(members, name)) setOwn(patch, name, undefined);
     }
-    for (const name of names) {
-      if (root[name] !== next[name]) this.#forget(root[name]);
-      setOwn(root, name, next[name]);
-    }
-    this.afterChange();
+    for (const [name, member] of Object.entries(members)) setOwn(patch, name, member);
+    this.patchMembers(patch);
   }
 
   /**

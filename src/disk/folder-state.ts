@@ -4,13 +4,14 @@
  * The same reading serves recovery, readers beside a live writer, and going back to the last sync point. It changes nothing.
  */
 import { Buffer } from 'node:buffer';
-import type { LoadedEntry, TextSource } from '../core/entry.ts';
+import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { type Key, type KeyIdentity, keyIdentity, parseKey } from '../core/key.ts';
 import type { Rows } from '../core/rows.ts';
 import { crcText, hex8 } from './files.ts';
 import type { FileStat, FileSystem } from './fs.ts';
 import { applyToRows, indexedRows, isDisturbed, type SavedIndex, shardsAsIndexed } from './index-file.ts';
+import { LOG_LINE, TextInMemory } from './line-formats.ts';
 import type { IntentLine } from './log-format.ts';
 import {
   foreignError,
@@ -25,8 +26,8 @@ import {
 import type { LogPosition } from './log-writer.ts';
 import type { Manifest, SegmentRef, ShardContent } from './manifest.ts';
 import { classify, segmentName, shardName, stagedName } from './names.ts';
-import { decode, firstBadLine, lineError, matches, parseShard, readShardText } from './shards.ts';
-import { loggedKeyText, loggedValueText, type Texts } from './texts.ts';
+import { firstBadLine, lineError, matches, parseShard, readShardText } from './shards.ts';
+import type { Texts } from './texts.ts';
 
 /** A shard's content as it was found on disk. */
 export interface FoundShard {
@@ -359,7 +360,7 @@ class Replay {
   /** The entries of the shards that records change. */
   readonly #changed: Map<number, Map<KeyIdentity, LoadedEntry>> = new Map();
   readonly #texts: Texts | undefined;
-  readonly #sources: Map<Buffer, LoggedText> = new Map();
+  readonly #sources: Map<Buffer, TextInMemory> = new Map();
 
   constructor(
     fs: FileSystem,
@@ -465,37 +466,12 @@ class Replay {
     throw corrupt(this.#folder, file, `${file} was changed while the folder was being opened`);
   }
 
-  #source(bytes: Buffer, offset: number): LoggedText {
+  #source(bytes: Buffer, offset: number): TextInMemory {
     let source = this.#sources.get(bytes);
     if (source === undefined) {
-      source = new LoggedText(bytes, offset);
+      source = new TextInMemory(bytes, LOG_LINE, offset);
       this.#sources.set(bytes, source);
     }
     return source;
-  }
-}
-
-/** A part of a log in memory. */
-class LoggedText implements TextSource {
-  readonly #bytes: Buffer;
-  /** Where in the file it begins. */
-  readonly #offset: number;
-
-  constructor(bytes: Buffer, offset: number) {
-    this.#bytes = bytes;
-    this.#offset = offset;
-  }
-
-  keyTextAt(position: number, length: number): string {
-    return loggedKeyText(this.#line(position, length));
-  }
-
-  textAt(position: number, length: number): string {
-    return loggedValueText(this.#line(position, length));
-  }
-
-  #line(position: number, length: number): string {
-    const from = position - this.#offset;
-    return decode(this.#bytes.subarray(from, from + length));
   }
 }

@@ -10,54 +10,16 @@ import { constants, crc32, gunzipSync, gzipSync } from 'node:zlib';
 import type { LoadedEntry, TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { copyJson } from '../core/json.ts';
-import { type Key, keyText, parseKey } from '../core/key.ts';
+import { type Key, parseKey } from '../core/key.ts';
 import type { Line, LineLayout } from '../core/line.ts';
 import { crcText, findByte, readFile } from './files.ts';
 import type { FileSystem } from './fs.ts';
+import { shardLineFormat, TextInMemory } from './line-formats.ts';
 import { NEWLINE } from './log-format.ts';
 import type { ShardContent } from './manifest.ts';
 import { decodeTastypyKey } from './tastypy.ts';
 
 const TAB = 0x09;
-
-/** The JSON text of the key in a shard's line. Tastypy's keys are put as we put them. */
-export function keyTextIn(line: string, tastypy: boolean): string {
-  const text = line.slice(0, line.indexOf('\t'));
-  return tastypy ? keyText(decodeTastypyKey(text)) : text;
-}
-
-/** The JSON text of the value in a shard's line. */
-export function valueTextIn(line: string): string {
-  return line.slice(line.indexOf('\t') + 1);
-}
-
-/** Decoding Latin-1 is several times as fast as UTF-8, and the test runs at 21 GB/s (docs/performance, lines). */
-export function decode(bytes: Buffer): string {
-  return bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8');
-}
-
-/** A shard's text in memory; keys and values are cut out of it when they are asked for. */
-class ShardText implements TextSource {
-  readonly #bytes: Buffer;
-  readonly #tastypy: boolean;
-
-  constructor(bytes: Buffer, tastypy: boolean) {
-    this.#bytes = bytes;
-    this.#tastypy = tastypy;
-  }
-
-  keyTextAt(position: number, length: number): string {
-    return keyTextIn(this.#line(position, length), this.#tastypy);
-  }
-
-  textAt(position: number, length: number): string {
-    return valueTextIn(this.#line(position, length));
-  }
-
-  #line(position: number, length: number): string {
-    return decode(this.#bytes.subarray(position, position + length));
-  }
-}
 
 /** The lines, bytes and crc of a shard's text. */
 export function describeText(text: Buffer, seq: number): ShardContent {
@@ -151,7 +113,7 @@ export function* parseShard(
   shard: number,
   text: Buffer,
   tastypy: boolean,
-  source: TextSource = new ShardText(text, tastypy),
+  source: TextSource = new TextInMemory(text, shardLineFormat(tastypy)),
 ): Generator<LoadedEntry, void, undefined> {
   const textOf = isAscii(text) ? 'latin1' : 'utf8';
   let line = 0;

@@ -2,8 +2,8 @@
  * The lines of a folder that is open for writing, read from its files when they are asked for.
  *
  * Files that fit into the cache are read whole; of the others one line is read at a time, or a stretch of them where lines are asked for in
- * order. Every line is checked against the crc that was taken when it was written or first read, so what the disk changes while
- * the folder is open is noticed (reliability C21), whichever way it came.
+ * order. Every line is checked against the crc that was taken when it was written or first read, or the whole shard that it is in against
+ * the one that is listed, so what the disk changes while the folder is open is noticed (reliability C21), whichever way it came.
  */
 import { type Buffer, isAscii } from 'node:buffer';
 import { join } from 'node:path';
@@ -12,8 +12,9 @@ import type { TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { closeQuietly, crcText, disk, readRange } from './files.ts';
 import type { FileSystem } from './fs.ts';
+import { decode, LOG_LINE, shardLineFormat } from './line-formats.ts';
 import { segmentName, shardName, stagedName } from './names.ts';
-import { decode, keyTextIn, readShardText, valueTextIn } from './shards.ts';
+import { readShardText } from './shards.ts';
 
 /** Lines that are asked for in order are read so many bytes at a time. */
 const STRETCH_BYTES = 1 << 18;
@@ -304,25 +305,12 @@ export class ShardLines implements LineFile {
   }
 
   keyTextAt(position: number, length: number, check: number): string {
-    return keyTextIn(this.#texts.text(this, position, length, check), this.tastypy);
+    return shardLineFormat(this.tastypy).keyText(this.#texts.text(this, position, length, check));
   }
 
   textAt(position: number, length: number, check: number): string {
-    return valueTextIn(this.#texts.text(this, position, length, check));
+    return shardLineFormat(this.tastypy).valueText(this.#texts.text(this, position, length, check));
   }
-}
-
-/** Inside a key every quote has a backslash before it. */
-const VALUE = ',"v":';
-
-/** The JSON text of the key in what a log's `set` record says of it: `KEY,"v":VALUE`. */
-export function loggedKeyText(line: string): string {
-  return line.slice(0, line.indexOf(VALUE));
-}
-
-/** The JSON text of the value in the same. */
-export function loggedValueText(line: string): string {
-  return line.slice(line.indexOf(VALUE) + VALUE.length);
 }
 
 /** The lines of one segment of the log. */
@@ -339,10 +327,10 @@ export class SegmentLines implements LineFile {
   }
 
   keyTextAt(position: number, length: number, check: number): string {
-    return loggedKeyText(this.#texts.text(this, position, length, check));
+    return LOG_LINE.keyText(this.#texts.text(this, position, length, check));
   }
 
   textAt(position: number, length: number, check: number): string {
-    return loggedValueText(this.#texts.text(this, position, length, check));
+    return LOG_LINE.valueText(this.#texts.text(this, position, length, check));
   }
 }

@@ -37,7 +37,7 @@ function channelOf(name: string): Channel {
 }
 
 /** Listeners by the name of the event. */
-export class Events<E extends object> {
+export class Listeners<E extends object> {
   readonly #listeners: Map<keyof E, Set<(event: never) => void>> = new Map();
 
   /**
@@ -64,16 +64,13 @@ export class Events<E extends object> {
     };
   }
 
-  /** Whether anybody would be told. */
-  isHeard(name: keyof E & string): boolean {
-    return channelOf(name).hasSubscribers || (this.#listeners.get(name)?.size ?? 0) > 0;
+  /** Whether anybody listens. */
+  protected has(name: keyof E): boolean {
+    return (this.#listeners.get(name)?.size ?? 0) > 0;
   }
 
-  /** Tells everybody. `make` is called only where there is somebody. */
-  emit<N extends keyof E & string>(name: N, make: () => E[N]): void {
-    if (!this.isHeard(name)) return;
-    const event = make();
-    channelOf(name).publish(event);
+  /** Tells every listener. */
+  tell<N extends keyof E>(name: N, event: E[N]): void {
     for (const listener of [...(this.#listeners.get(name) ?? [])]) {
       try {
         (listener as (event: E[N]) => void)(event);
@@ -83,5 +80,21 @@ export class Events<E extends object> {
         });
       }
     }
+  }
+}
+
+/** Listeners, and the channels. */
+export class Events<E extends object> extends Listeners<E> {
+  /** Whether anybody would be told. */
+  isHeard(name: keyof E & string): boolean {
+    return channelOf(name).hasSubscribers || this.has(name);
+  }
+
+  /** Tells everybody. `make` is called only where there is somebody. */
+  emit<N extends keyof E & string>(name: N, make: () => E[N]): void {
+    if (!this.isHeard(name)) return;
+    const event = make();
+    channelOf(name).publish(event);
+    this.tell(name, event);
   }
 }

@@ -24,7 +24,7 @@ import { Caller } from './caller.ts';
 import { pagesOf } from './remote-pages.ts';
 import { SHARED_DOOR } from './shared-base.ts';
 import { SharedCounts } from './shared-counts.ts';
-import { Listeners, type SharedTrackerEvent } from './shared-events.ts';
+import { SharedListeners, type SharedTrackerEvent } from './shared-events.ts';
 import {
   checkSharedLoopOptions,
   type SharedLoopOptions,
@@ -61,7 +61,7 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
   implements RemoteTracker<T, K>
 {
   readonly #tokens: TokenBook = new TokenBook();
-  readonly #listeners: Listeners<K> = new Listeners();
+  readonly #listeners: SharedListeners<K> = new SharedListeners();
 
   /**
    * Joins the processes that share a folder; see `SharedPOD.open`. `maxTries`, where it is given, is set for everybody.
@@ -294,7 +294,7 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
    * @throws {PodError} `ERR_POD_OPTIONS` where there is no such event, or `listener` is no function
    */
   on<N extends SharedTrackerEvent>(name: N, listener: (event: TrackerEvents<K>[N]) => void): Disposable {
-    return this.#listeners.on(name, listener);
+    return this.#listeners.listen(name, listener);
   }
 
   /**

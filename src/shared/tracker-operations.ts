@@ -143,9 +143,10 @@ export const TRACKER_OPERATIONS: readonly (readonly [string, Operation])[] = [
     'fail',
     word(['key', 'value?', 'object?'], ({ tracker, desk }, key, [error, options]: [unknown, FailOptions | null]) => {
       tracker.fail(key, error ?? undefined, options ?? {});
-      const untilMs = retryAtOf(tracker.get(key));
+      const task = tracker.get(key);
+      const untilMs = retryAtOf(task);
       if (untilMs !== undefined) desk.putOff(key, untilMs);
-      return tracker.snapshot(key)?._error;
+      return task?._error;
     }),
   ],
 

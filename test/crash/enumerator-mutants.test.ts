@@ -190,6 +190,27 @@ const loose: DiskImage = new Map([
   [`${PATH}/1.json`, Buffer.from('"c"\t{"n":3}\n')],
 ]);
 
+/** A folder's `sync` does nothing while a step of this work runs. */
+function skipSyncInSteps(work: { step(): boolean }): void {
+  let isStepping = false;
+  const { step } = work;
+  vi.spyOn(work, 'step').mockImplementation(function (this: typeof work) {
+    isStepping = true;
+    try {
+      return step.call(this);
+    } finally {
+      isStepping = false;
+    }
+  });
+  patchFolder(
+    'sync',
+    (real) =>
+      function (this: AnyFolder, ...args: never[]) {
+        if (!isStepping) real.call(this, ...args);
+      },
+  );
+}
+
 const mutants: Readonly<Record<string, Mutant>> = {
   noManifestFsync: { intercept: lieAbout((call) => call.name === 'fsync' && isManifestTemp(call.path)) },
   noDirFsyncBefore: {
@@ -420,23 +441,7 @@ const mutants: Readonly<Record<string, Mutant>> = {
   },
   foldUnsynced: {
     patch: () => {
-      let folding = false;
-      const step = Fold.prototype.step;
-      vi.spyOn(Fold.prototype, 'step').mockImplementation(function (this: Fold<never, Key>) {
-        folding = true;
-        try {
-          return step.call(this);
-        } finally {
-          folding = false;
-        }
-      });
-      patchFolder(
-        'sync',
-        (real) =>
-          function (this: AnyFolder, ...args: never[]) {
-            if (!folding) real.call(this, ...args);
-          },
-      );
+      skipSyncInSteps(Fold.prototype);
     },
     first: ['deleted and added again before a new key, folded but the log kept'],
   },
@@ -625,23 +630,7 @@ const indexMutants: Readonly<Record<string, Mutant>> = {
   },
   indexNoSync: {
     patch: () => {
-      let writing = false;
-      const step = IndexWriter.prototype.step;
-      vi.spyOn(IndexWriter.prototype, 'step').mockImplementation(function (this: IndexWriter<never, Key>) {
-        writing = true;
-        try {
-          return step.call(this);
-        } finally {
-          writing = false;
-        }
-      });
-      patchFolder(
-        'sync',
-        (real) =>
-          function (this: AnyFolder, ...args: never[]) {
-            if (!writing) real.call(this, ...args);
-          },
-      );
+      skipSyncInSteps(IndexWriter.prototype);
     },
     look: losesWhatIsIndexed,
   },
