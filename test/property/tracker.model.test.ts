@@ -76,6 +76,8 @@ class Model {
     const text = JSON.stringify(key);
     const number = this.now.get(text)?.number ?? this.#numbers++;
     this.now.set(text, { key, task, number });
+    // At once, as one `update` can give a task a priority and take it away again.
+    this.usesPriorities ||= priorityOf(task) !== 0;
     this.lastNumber = Math.max(this.lastNumber, number);
   }
 
