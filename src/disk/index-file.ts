@@ -69,9 +69,8 @@ const footerSchema: z.ZodType<IndexFooter> = z.strictObject({
   slotEnd: count,
   buckets: count,
   sources: z.array(z.tuple([z.number().int(), z.boolean()])),
-  shards: z.array(
-    z.tuple([count, count, count, z.string(), count, z.boolean(), count, z.number(), z.number(), z.number()]),
-  ),
+  // There is one for each shard, so each is looked at once only: when it is compared with what there is (`shardsAsIndexed`).
+  shards: z.custom<IndexedShard[]>((rows) => Array.isArray(rows) && rows.every(Array.isArray)),
 });
 
 /** A saved index whose checksum is right. */
