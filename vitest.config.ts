@@ -1,8 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { testSize } from './test/size.ts';
 
-/** `small` for `npm test`, `ci` for `npm run check`, `long` for `npm run test:long`. */
-const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
 /** Where the counts go as JSON, if anywhere. */
 const reportFile = process.env.EVERPOD_TEST_REPORT || undefined;
 
@@ -15,8 +14,8 @@ export default defineConfig({
     // Vitest leaves a core idle by default, which on two cores means one file at a time; many tests here wait for child processes, the big
     // sizes even more so.
     maxWorkers: Math.ceil(availableParallelism() * 1.5),
-    testTimeout: size === 'small' ? 60_000 : 7_200_000,
-    hookTimeout: size === 'small' ? 60_000 : 600_000,
+    testTimeout: testSize === 'small' ? 60_000 : 7_200_000,
+    hookTimeout: testSize === 'small' ? 60_000 : 600_000,
     reporters: reportFile === undefined ? ['default'] : ['default', ['json', { outputFile: reportFile }]],
     coverage: {
       provider: 'v8',

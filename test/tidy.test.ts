@@ -186,10 +186,20 @@ describe('words', () => {
     expect(pathComplaints(new Map([['README.md', allowed]]))).toEqual([]);
   });
 
+  it('notices a test with a size or a seed of its own', () => {
+    const planted = [
+      `const long = process.env${'.'}EVERPOD_TEST_SIZE === 'long';`,
+      `const seed = Number(process.env${'.'}EVERPOD_TEST_SEED ?? Date.now());`,
+      `import fc from ${"'"}fast-check';`,
+    ];
+    expect(sizeComplaints(new Map([['test/a.test.ts', planted.join('\n')]]))).toHaveLength(planted.length);
+  });
+
   it('are absent from every text file of the project', () => {
     const files = texts();
     expect(files.has('package.json')).toBe(true); // else the listing is broken and the rest says nothing
-    expect([...markComplaints(files), ...skipComplaints(files), ...pathComplaints(files)]).toEqual([]);
+    const complaints = [markComplaints, skipComplaints, pathComplaints, sizeComplaints].flatMap((rule) => rule(files));
+    expect(complaints).toEqual([]);
   });
 });
 
@@ -293,6 +303,14 @@ function skipComplaints(files: Files): string[] {
     );
     return printed ? undefined : 'print the reason in one of the three lines before';
   });
+}
+
+/** The size, the seed, and fast-check with it, come from one place. */
+function sizeComplaints(files: Files): string[] {
+  const places = /^test\/(?:size|fast-check)\.ts$/;
+  const others = new Map([...files].filter(([path]) => path.endsWith('.ts') && !places.test(path)));
+  const own = /\benv\.EVERPOD_TEST_(?:SIZE|SEED)\b|\bfrom 'fast-check'/;
+  return matchingLines(others, own, () => 'take it from test/size.ts or test/fast-check.ts');
 }
 
 function pathComplaints(files: Files): string[] {

@@ -1,6 +1,5 @@
 // CSV as everpod has it: every value comes back as it was, no cell is run by a spreadsheet, and CSV of others is read as it stands.
 import { isDeepStrictEqual } from 'node:util';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   Columns,
@@ -13,6 +12,7 @@ import {
 } from '../../src/cli/csv.ts';
 import type { Json } from '../../src/core/json.ts';
 import type { Key } from '../../src/core/key.ts';
+import fc from '../fast-check.ts';
 
 /** What a reader makes of a whole file. */
 function readAll(csv: string): [Key, Json][] {

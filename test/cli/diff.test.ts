@@ -1,9 +1,9 @@
 // `everpod diff` as a command line, run in this process: every kind of difference, for people and for programs.
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { POD, ProgressTracker } from '../../src/index.ts';
+import fc from '../fast-check.ts';
 import { useTemporary } from '../tracker/temporary.ts';
 import { everpod } from './everpod.ts';
 

@@ -7,8 +7,9 @@ import { backUp } from '../../src/disk/backup.ts';
 import { copyFolder } from '../../src/disk/copy.ts';
 import { nodeSystem } from '../../src/disk/system.ts';
 import { POD } from '../../src/index.ts';
-import { testSize, useBench } from '../process/built.ts';
+import { useBench } from '../process/built.ts';
 import { applyVersion } from '../process/children/versions.ts';
+import { testSize } from '../size.ts';
 import { everpod } from './everpod.ts';
 
 const bench = useBench();

@@ -19,7 +19,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { COMMANDS } from '../../src/cli/run.ts';
 import { POD, ProgressTracker } from '../../src/index.ts';
 import { builtFile } from '../bundle.ts';
-import { testSize } from '../process/built.ts';
+import { testSize } from '../size.ts';
 import { useTemporary } from '../tracker/temporary.ts';
 import { ANSWERS, complaint } from './answers.ts';
 import { type Answer, everpodChild, everpodSoon } from './everpod.ts';

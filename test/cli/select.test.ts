@@ -1,8 +1,8 @@
 // --where in the commands that look at tasks and those that change them, and what --dry-run says before.
-import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { ProgressTracker } from '../../src/index.ts';
-import { testSize } from '../process/built.ts';
+import fc from '../fast-check.ts';
+import { testSize } from '../size.ts';
 import { clock } from '../tracker/fast-system.ts';
 import { useTemporary } from '../tracker/temporary.ts';
 import { everpod } from './everpod.ts';

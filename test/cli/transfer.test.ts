@@ -5,11 +5,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFil
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { linesOf } from '../../src/cli/lines.ts';
 import { run } from '../../src/cli/run.ts';
 import { POD, ProgressTracker } from '../../src/index.ts';
+import fc from '../fast-check.ts';
 import { clock } from '../tracker/fast-system.ts';
 import { useTemporary } from '../tracker/temporary.ts';
 import { type Answer, MAIN } from './everpod.ts';

@@ -1,5 +1,4 @@
 // The conditions of --where: what they mean, what they refuse and where, and that reading and asking agree with a second hand.
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   type Comparison,
@@ -16,6 +15,7 @@ import {
   WhereError,
 } from '../../src/cli/where.ts';
 import type { Json } from '../../src/core/json.ts';
+import fc from '../fast-check.ts';
 import { priorityOf } from '../tracker/recount.ts';
 
 function ask(text: string, value: Json, key: Subject['key'] = 'k', isTask: boolean = false): boolean {

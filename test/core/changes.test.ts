@@ -1,8 +1,8 @@
 // A set of changes is the difference between a table now and then: compared with one that is worked out from two pictures.
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ChangeSet, type Cleared, type Numbered } from '../../src/core/changes.ts';
 import { keyIdentity } from '../../src/core/key.ts';
+import fc from '../fast-check.ts';
 
 interface Item extends Numbered<string> {
   readonly key: string;

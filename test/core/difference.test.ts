@@ -1,8 +1,8 @@
 // Differences of JSON values, place by place, and the fewest numbers that must move.
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { differences, outOfOrder } from '../../src/core/difference.ts';
 import { equalJson, type Json } from '../../src/core/json.ts';
+import fc from '../fast-check.ts';
 
 describe('differences', () => {
   const cases: [from: Json, to: Json, found: object[]][] = [

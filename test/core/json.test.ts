@@ -1,9 +1,9 @@
 // The copy that every value takes on its way in: what it keeps, what it drops, what it refuses and where it says so.
 import vm from 'node:vm';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PodError } from '../../src/core/errors.ts';
 import { copyJson, DEPTH_MAX, equalJson, isTooDeep, setOwn } from '../../src/core/json.ts';
+import fc from '../fast-check.ts';
 
 function refusal(value: unknown, depth?: number): { at: string | undefined; message: string } {
   try {

@@ -1,8 +1,8 @@
 // The index of keys, against a Map: whatever is added and taken out is found, however it grew, was saved, or was renumbered.
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type BucketImage, KeyIndex, type SlotMatcher } from '../../src/core/key-index.ts';
 import { seededRandom } from '../../src/testing/index.ts';
+import fc from '../fast-check.ts';
 
 /** Slots with their hashes; an identity is the slot itself, so equal hashes stand for different keys. */
 class Model implements SlotMatcher<number> {

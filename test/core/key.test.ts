@@ -1,8 +1,8 @@
 // Keys: what may be one, when two are one, and that their text gives them back.
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PodError } from '../../src/core/errors.ts';
 import { copyKey, type Key, keyIdentity, keyText, parseKey } from '../../src/core/key.ts';
+import fc from '../fast-check.ts';
 
 const keyArb: fc.Arbitrary<Key> = fc.letrec<{ key: Key; list: Key[] }>((tie) => ({
   key: fc.oneof(

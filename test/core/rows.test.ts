@@ -1,9 +1,9 @@
 // Rows: what is in a row stays in it through growth, packing and saving, and what is saved while rows change holds together or is refused.
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Entry, TextSource } from '../../src/core/entry.ts';
 import { type Key, keyIdentity, keyText, parseKey } from '../../src/core/key.ts';
 import { Rows, type RowsImage } from '../../src/core/rows.ts';
+import fc from '../fast-check.ts';
 
 /** A source whose lines are the texts of keys, by position. */
 class Keys implements TextSource {

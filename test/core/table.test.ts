@@ -1,5 +1,4 @@
 // The table: order and shards, the cursor that keeps its place, what each set of changes knows, transactions, and going back.
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Entry, LoadedEntry, TextSource } from '../../src/core/entry.ts';
 import { addPlace, PodError } from '../../src/core/errors.ts';
@@ -8,6 +7,7 @@ import type { Key } from '../../src/core/key.ts';
 import { shardLines } from '../../src/core/line.ts';
 import { Table } from '../../src/core/table.ts';
 import type { TableObserver, TableOwner } from '../../src/core/table-owner.ts';
+import fc from '../fast-check.ts';
 
 class Owner implements TableOwner {
   before: number = 0;

@@ -1,10 +1,10 @@
 // Views: they read like the plain value, notice every change exactly, change all or nothing, and are detached when their value leaves.
 import { inspect, isDeepStrictEqual } from 'node:util';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PodError, type PodErrorCode } from '../../src/core/errors.ts';
 import { copyJson } from '../../src/core/json.ts';
 import { TrackedValue } from '../../src/core/track.ts';
+import fc from '../fast-check.ts';
 import { applyEdit, editArb, plainCopy, valueArb } from '../property/model-values.ts';
 
 /** A value that counts its changes and can be closed. */

@@ -24,6 +24,7 @@ import {
   type TestSystem,
   testSystem,
 } from '../../src/testing/index.ts';
+import { testSize } from '../size.ts';
 import { exitTasks } from './enumerator-exit.ts';
 import { settle, stateOf } from './enumerator-explorer.ts';
 
@@ -230,9 +231,11 @@ function restoreWork(prepare: (system: TestSystem) => void, backup: string = SOU
 }
 
 /** How many random power cuts are tried at each call, and at which calls: at all, or at every second, in turn. */
-const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
-const { randomImages, step } =
-  size === 'small' ? { randomImages: 1, step: 6 } : { randomImages: size === 'long' ? 6 : 2, step: 1 };
+const { randomImages, step } = {
+  small: { randomImages: 1, step: 6 },
+  ci: { randomImages: 2, step: 1 },
+  long: { randomImages: 6, step: 1 },
+}[testSize];
 
 type Mode = 'once' | 'for good' | 'disk full' | 'death';
 

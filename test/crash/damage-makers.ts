@@ -4,13 +4,13 @@
  */
 import { Buffer } from 'node:buffer';
 import { seededRandom } from '../../src/testing/index.ts';
+import { testSeed, testSize } from '../size.ts';
 import type { DamagePod } from './damage-pods.ts';
 
-export const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
 /** Random stretches for each pod. */
-const STRETCHES = size === 'long' ? 90_000 : size === 'ci' ? 3_000 : 40;
+const STRETCHES = { small: 40, ci: 3_000, long: 90_000 }[testSize];
 /** Set it to play other stretches. */
-const SEED = Number(process.env.EVERPOD_TEST_SEED ?? '1');
+const SEED = testSeed(1);
 
 /** One thing that happened to one file. */
 export interface Damage {
@@ -131,7 +131,7 @@ export const makers: Readonly<Record<string, Maker>> = {
 
 /** Two pods are damaged at every place, the others at some, where time is short. */
 function isThorough({ name }: DamagePod): boolean {
-  return size !== 'small' || name.endsWith('marked');
+  return testSize !== 'small' || name.endsWith('marked');
 }
 
 export function isLog(path: string): boolean {

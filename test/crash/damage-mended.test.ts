@@ -13,7 +13,8 @@ import type { TableOwner } from '../../src/core/table-owner.ts';
 import { bindFolder, recoverFolder } from '../../src/disk/recovery.ts';
 import { acceptEdits, repairFolder, verifyFolder } from '../../src/disk/repair.ts';
 import { type DiskImage, dumpImage, imageKey, MemoryFileSystem, testSystem } from '../../src/testing/index.ts';
-import { type Damage, isLog, makers, size } from './damage-makers.ts';
+import { testSize } from '../size.ts';
+import { type Damage, isLog, makers } from './damage-makers.ts';
 import { type DamagePod, damagePods, PATH } from './damage-pods.ts';
 import { stateOf } from './enumerator-explorer.ts';
 
@@ -21,7 +22,7 @@ vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
 
 /** Where time is short, one variant in this many; of the flipped bits there are most. */
 function everyOf(kind: string): number {
-  if (size !== 'small') return 1;
+  if (testSize !== 'small') return 1;
   return kind === 'each bit flipped' ? 24 : 8;
 }
 
@@ -229,7 +230,7 @@ describe.each(Object.keys(works) as (keyof typeof works)[])('%s, with', (name) =
           }
         }
       }
-      console.log(`${name}, ${size}: ${kind}: ${JSON.stringify(counts)}`);
+      console.log(`${name}, ${testSize}: ${kind}: ${JSON.stringify(counts)}`);
       expect(Object.values(counts).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(5);
     });
   }

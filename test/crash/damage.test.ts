@@ -15,7 +15,8 @@ import type { TableOwner } from '../../src/core/table-owner.ts';
 import { readFolder } from '../../src/disk/reader.ts';
 import { bindFolder, type RecoveryReport, recoverFolder } from '../../src/disk/recovery.ts';
 import { type DiskImage, dumpImage, imageKey, MemoryFileSystem, testSystem } from '../../src/testing/index.ts';
-import { type Damage, makers, size } from './damage-makers.ts';
+import { testSize } from '../size.ts';
+import { type Damage, makers } from './damage-makers.ts';
 import { type DamagePod, damagePods, PATH } from './damage-pods.ts';
 import { stateOf } from './enumerator-explorer.ts';
 
@@ -97,7 +98,7 @@ function judge(pod: DamagePod, damage: Damage): Verdict {
     throw wrong(error instanceof Error ? (error.stack ?? error.message) : String(error));
   }
   // A reader goes the same way for the most part, so a part of the cases will do for it where time is short.
-  const read = size === 'small' && ++cases % 8 !== 0 ? undefined : openForReading(image);
+  const read = testSize === 'small' && ++cases % 8 !== 0 ? undefined : openForReading(image);
   if (read !== undefined && !pod.states.has(read)) throw wrong(`a reader accepted\n${read}`);
   if (found === undefined) return 'refused';
   const { state, report, fs } = found;
@@ -151,19 +152,19 @@ describe('D4, D5, D6: what is accepted is right, with', () => {
       for (const pod of pods) {
         for (const damage of maker(pod, pods)) {
           // Of the flipped bits there are most; where time is short, another third of each byte's is tried in each byte.
-          if (size === 'small' && name === 'each bit flipped' && variant++ % 3 !== 0) continue;
+          if (testSize === 'small' && name === 'each bit flipped' && variant++ % 3 !== 0) continue;
           counts[judge(pod, damage)]++;
         }
       }
       variants += counts.refused + counts.right + counts.cut;
-      console.log(`damage, ${size}: ${name}: ${JSON.stringify(counts)}, wrong: 0`);
+      console.log(`damage, ${testSize}: ${name}: ${JSON.stringify(counts)}, wrong: 0`);
       expect(counts.refused + counts.right).toBeGreaterThan(30);
     });
   }
 
   it('variants enough', () => {
-    console.log(`damage, ${size}: ${variants} variants, wrongly accepted: 0`);
-    expect(variants).toBeGreaterThanOrEqual({ long: 1_000_000, ci: 100_000 }[size] ?? 1_000);
+    console.log(`damage, ${testSize}: ${variants} variants, wrongly accepted: 0`);
+    expect(variants).toBeGreaterThanOrEqual({ small: 1_000, ci: 100_000, long: 1_000_000 }[testSize]);
   });
 
   it('nothing damaged', () => {

@@ -11,6 +11,7 @@ import type { FileStat, FileSystem } from '../../src/disk/fs.ts';
 import { readFolder } from '../../src/disk/reader.ts';
 import { bindFolder, recoverFolder } from '../../src/disk/recovery.ts';
 import { ManualClock, MemoryFileSystem, type Random, seededRandom, testSystem } from '../../src/testing/index.ts';
+import { testSeed, testSize } from '../size.ts';
 import { type Effort, Explorer, PATH, stateOf } from './enumerator-explorer.ts';
 import { walk } from './enumerator-workloads.ts';
 
@@ -171,9 +172,8 @@ function readOnce(moments: readonly Moment[], random: Random, hurry: number, cou
   return `steps ${from} to ${recorded.now}: a state that no moment of these held:\n${seen}`;
 }
 
-const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
-const SEEDS = size === 'long' ? 200 : size === 'ci' ? 20 : 3;
-const FIRST = Number(process.env.EVERPOD_TEST_SEED ?? '1');
+const SEEDS = { small: 3, ci: 20, long: 200 }[testSize];
+const FIRST = testSeed(1);
 
 describe('a reader beside a writer', () => {
   it('sees what some moment held while it read', { timeout: 3_600_000 }, async () => {

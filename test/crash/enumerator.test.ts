@@ -5,34 +5,34 @@
 import { Buffer } from 'node:buffer';
 import { describe, expect, it, vi } from 'vitest';
 import type { Durability } from '../../src/pod/options.ts';
+import { testSeed, testSize } from '../size.ts';
 import { type Effort, Explorer, PATH, type Setup } from './enumerator-explorer.ts';
 import { outputScripts, scripts } from './enumerator-scripts.ts';
 import { type Mix, mixes, walk } from './enumerator-workloads.ts';
 
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
 
-const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
 const EFFORT: Effort =
-  size === 'small'
+  testSize === 'small'
     ? { budget: { subsetsUpTo: 2, drawn: 1, tears: 1, tornWrites: 1 }, secondCrash: 0.02, deaths: 0.03, readers: 0.06 }
     : { budget: { subsetsUpTo: 4, drawn: 4, tears: 2, tornWrites: 1 }, secondCrash: 0.1, deaths: 0.1, readers: 0.1 };
-const SEEDS = size === 'long' ? 130 : size === 'ci' ? 8 : 1;
-const SCRIPT_SEEDS = size === 'long' ? 40 : size === 'ci' ? 3 : 1;
+const SEEDS = { small: 1, ci: 8, long: 130 }[testSize];
+const SCRIPT_SEEDS = { small: 1, ci: 3, long: 40 }[testSize];
 /** Scripts with an output take long, because every line is a state. */
 const OUTPUT_EFFORT: Effort =
-  size !== 'long'
+  testSize !== 'long'
     ? { budget: { subsetsUpTo: 1, drawn: 1, tears: 1, tornWrites: 1 }, secondCrash: 0, deaths: 0.02, readers: 0.05 }
     : EFFORT;
-const OUTPUT_LEVELS: readonly Durability[] = size === 'small' ? ['process'] : ['exit', 'process', 'power'];
-const STEPS = size === 'small' ? 10 : 25;
+const OUTPUT_LEVELS: readonly Durability[] = testSize === 'small' ? ['process'] : ['exit', 'process', 'power'];
+const STEPS = testSize === 'small' ? 10 : 25;
 /** Set it to play a seed that failed again. */
-const FIRST = Number(process.env.EVERPOD_TEST_SEED ?? '1');
+const FIRST = testSeed(1);
 const TIMEOUT = { timeout: 3_600_000 };
 const levels: readonly Durability[] = ['exit', 'process', 'power'];
 
 /** The rows of a table that are tried at a level: all of them, but of the small size every third, so that each has its turn at one level. */
 function rowsAt<R>(level: Durability, rows: readonly R[]): readonly R[] {
-  return size === 'small' ? rows.filter((_, row) => row % levels.length === levels.indexOf(level)) : rows;
+  return testSize === 'small' ? rows.filter((_, row) => row % levels.length === levels.indexOf(level)) : rows;
 }
 
 interface Counts {
@@ -139,7 +139,7 @@ describe('D1, D9: crash states of scripts with an output', () => {
     it(`at level ${level} are all right`, TIMEOUT, async () => {
       const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0, indexed: 0 };
       const make = (seed: number) => new Explorer({ seed, level, effort: OUTPUT_EFFORT, outputs: true });
-      const all = size !== 'long' ? outputScripts : { ...outputScripts, ...scripts };
+      const all = testSize !== 'long' ? outputScripts : { ...outputScripts, ...scripts };
       for (const script of Object.values(all)) await explore(counts, make, script, SCRIPT_SEEDS);
       console.log(
         `scripts, outputs, ${level}: seeds ${FIRST} to ${FIRST + SCRIPT_SEEDS - 1}: ${JSON.stringify(counts)}`,
@@ -152,7 +152,7 @@ describe('D1, D9: crash states of scripts with an output', () => {
 it('crash states enough', () => {
   const { states, secondCrashes } = total;
   console.log(
-    `crash states, ${size}: ${states}, and ${secondCrashes} of a second crash in the recovery of one: ${JSON.stringify(total)}`,
+    `crash states, ${testSize}: ${states}, and ${secondCrashes} of a second crash in the recovery of one: ${JSON.stringify(total)}`,
   );
-  expect(states + secondCrashes).toBeGreaterThanOrEqual({ long: 10_000_000, ci: 1_000_000 }[size] ?? 10_000);
+  expect(states + secondCrashes).toBeGreaterThanOrEqual({ small: 10_000, ci: 1_000_000, long: 10_000_000 }[testSize]);
 });

@@ -14,6 +14,7 @@ import { bindFolder, recoverFolder } from '../../src/disk/recovery.ts';
 import { PodEngine } from '../../src/pod/engine.ts';
 import type { Durability } from '../../src/pod/options.ts';
 import { type FsCall, type FsFault, MemoryFileSystem, type TestSystem, testSystem } from '../../src/testing/index.ts';
+import { testSize } from '../size.ts';
 import { exitTasks } from './enumerator-exit.ts';
 import { stateOf as entriesOf, outputText, settle } from './enumerator-explorer.ts';
 
@@ -539,8 +540,6 @@ function recovered(fs: MemoryFileSystem, path: string = PATH): string {
   return `${entriesOf(table)}${outputText(fs, folder.outputs.contents(), path)}`;
 }
 
-const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
-
 describe('D24, D25: a fault of the disk', () => {
   let faults = 0;
   const variants = Object.entries(scenarios).flatMap(([name, scenario]) => [
@@ -553,11 +552,11 @@ describe('D24, D25: a fault of the disk', () => {
       const { calls, reached } = await measure(scenario);
       expect(calls).toBeGreaterThan(0);
       // The other two are about writing, which is the same with an index.
-      const modes: Mode[] = indexed && size === 'small' ? ['once'] : ['once', 'for good', 'disk full'];
+      const modes: Mode[] = indexed && testSize === 'small' ? ['once'] : ['once', 'for good', 'disk full'];
       for (const [turn, mode] of modes.entries()) {
         for (let at = 0; at < calls; at++) {
           // Where time is short, each call fails in one of the ways, in turn.
-          if (size === 'small' && at % 3 !== turn) continue;
+          if (testSize === 'small' && at % 3 !== turn) continue;
           try {
             await strike(scenario, at, mode, reached);
           } catch (error) {
@@ -570,7 +569,7 @@ describe('D24, D25: a fault of the disk', () => {
   }
 
   it('was tried at every call', () => {
-    console.log(`errors, ${size}: ${faults} faults in ${variants.length} variants`);
-    expect(faults).toBeGreaterThan(size === 'small' ? 400 : 1000);
+    console.log(`errors, ${testSize}: ${faults} faults in ${variants.length} variants`);
+    expect(faults).toBeGreaterThan(testSize === 'small' ? 400 : 1000);
   });
 });

@@ -9,10 +9,11 @@ import { acceptEdits } from '../../src/disk/repair.ts';
 import type { System } from '../../src/disk/system.ts';
 import { type Random, seededRandom } from '../../src/testing/index.ts';
 import { type Pod, World } from '../property/model-world.ts';
+import { testSeed, testSize } from '../size.ts';
 import { thrown } from './support.ts';
 
-const SEED = Number(process.env.EVERPOD_TEST_SEED ?? Date.now() % 2 ** 31);
-const RUNS = { long: 2_000, ci: 200 }[process.env.EVERPOD_TEST_SIZE ?? ''] ?? 15;
+const SEED = testSeed(1);
+const RUNS = { small: 15, ci: 200, long: 2_000 }[testSize];
 const STEPS = 60;
 
 const worlds: World[] = [];

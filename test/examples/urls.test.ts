@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isSameOrigin, normaliseUrl } from '../../examples/crawl/urls.ts';
+import fc from '../fast-check.ts';
 
 const BASE = 'http://example.test/docs/guide/page.html?x=1';
 

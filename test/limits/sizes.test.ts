@@ -11,7 +11,8 @@ import { encodeShard } from '../../src/disk/shards.ts';
 import { nodeSystem } from '../../src/disk/system.ts';
 import { POD } from '../../src/index.ts';
 import { engineOf } from '../../src/pod/pod.ts';
-import { testSize, useBench } from '../process/built.ts';
+import { useBench } from '../process/built.ts';
+import { testSize } from '../size.ts';
 import { EMPTY_POD, logText, makeFolder, manifestText, temporaryPaths, thrownBy } from './forge.ts';
 
 const newPath = temporaryPaths();

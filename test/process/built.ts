@@ -7,17 +7,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, inject } from 'vitest';
 
-/** How much the tests do: `small` in `npm test`, more in `ci`, most in `long`. */
-export type TestSize = 'small' | 'ci' | 'long';
-
-export const testSize: TestSize = readSize(process.env.EVERPOD_TEST_SIZE);
-
-function readSize(text: string | undefined): TestSize {
-  if (text === undefined || text === '' || text === 'small') return 'small';
-  if (text === 'ci' || text === 'long') return text;
-  throw new Error(`EVERPOD_TEST_SIZE is ${text}; it can be small, ci or long.`);
-}
-
 /** How a child ended, and everything it said. */
 export interface Finished {
   readonly code: number | null;

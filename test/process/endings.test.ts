@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { type Durability, type Ending, POD } from '../../src/index.ts';
-import { type Finished, testSize, useBench } from './built.ts';
+import { testSize } from '../size.ts';
+import { type Finished, useBench } from './built.ts';
 
 const bench = useBench();
 

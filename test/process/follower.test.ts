@@ -4,10 +4,11 @@ import { expect, it } from 'vitest';
 import { Follower } from '../../src/disk/follower.ts';
 import { readFolder } from '../../src/disk/reader.ts';
 import { nodeSystem } from '../../src/disk/system.ts';
-import { testSize, useBench } from './built.ts';
+import { testSeed, testSize } from '../size.ts';
+import { useBench } from './built.ts';
 
 const bench = useBench();
-const seed = Number(process.env.EVERPOD_TEST_SEED ?? Date.now() % 1_000_000);
+const seed = testSeed(1);
 const STOPS = { small: 60, ci: 1_000, long: 10_000 }[testSize];
 /** As in `children/bank.ts`. */
 const SUM = 2_400;

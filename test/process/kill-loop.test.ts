@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { type Durability, type PersistentOrderedDict, POD } from '../../src/index.ts';
-import { testSize, useBench } from './built.ts';
+import { testSeed, testSize } from '../size.ts';
+import { useBench } from './built.ts';
 import { type Busy, play, randomFrom, type Step, turnsOf } from './children/steps.ts';
 
 const bench = useBench();
@@ -12,7 +13,7 @@ const KILLS = { small: 24, ci: 1_000, long: 10_000 }[testSize];
 /** Loops that run side by side, each in a folder of its own. */
 const LOOPS = 2;
 const LEVELS: readonly Durability[] = ['process', 'power', 'exit'];
-const seed = Number(process.env.EVERPOD_TEST_SEED ?? Date.now() % 1_000_000);
+const seed = testSeed(1);
 
 /** What a state is compared by: everything in it, in order; a pad as its letter and length, because it may be long. */
 function digest(entries: Iterable<readonly [string, Busy]>): string {

@@ -9,7 +9,8 @@ import { systemLocks } from '../../src/disk/lock.ts';
 import { recoverFolder } from '../../src/disk/recovery.ts';
 import { nodeSystem } from '../../src/disk/system.ts';
 import { POD, PodError } from '../../src/index.ts';
-import { type Child, testSize, useBench } from './built.ts';
+import { testSize } from '../size.ts';
+import { type Child, useBench } from './built.ts';
 
 const bench = useBench();
 

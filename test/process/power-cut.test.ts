@@ -23,11 +23,12 @@ import { WRITER_COMMAND } from '../../src/cli/torture.ts';
 import { type Witness, witnessSteps } from '../../src/cli/torture-check.ts';
 import type { WriterTask } from '../../src/cli/torture-writer.ts';
 import { type Random, seededRandom } from '../../src/testing/random.ts';
-import { testSize, useBench } from './built.ts';
+import { testSeed, testSize } from '../size.ts';
+import { useBench } from './built.ts';
 
 const bench = useBench();
 const CUTS = { small: 2, ci: 21, long: 210 }[testSize];
-const SEED = Number(process.env.EVERPOD_TEST_SEED ?? 31);
+const SEED = testSeed(31);
 /** The same number for ext4 and XFS; 2 says: do not flush the journal. */
 const SHUTDOWN = '0x8004587d';
 const CUTTERS: [command: string, args: (folder: string) => string[]][] = [

@@ -6,11 +6,12 @@ import { describe, expect, it } from 'vitest';
 import { verifyFolder } from '../../src/disk/repair.ts';
 import { nodeSystem } from '../../src/disk/system.ts';
 import { POD, PodError } from '../../src/index.ts';
-import { testSize, useBench } from './built.ts';
+import { testSeed, testSize } from '../size.ts';
+import { useBench } from './built.ts';
 import { treeOf } from './tree.ts';
 
 const bench = useBench();
-const seed = Number(process.env.EVERPOD_TEST_SEED ?? Date.now() % 1_000_000);
+const seed = testSeed(1);
 
 /** As in `children/bank.ts`, which cannot be imported: it would run. */
 const SUM = 2_400;

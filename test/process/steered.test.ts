@@ -7,11 +7,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { ProgressTracker } from '../../src/index.ts';
-import { testSize, useBench } from './built.ts';
+import { testSeed, testSize } from '../size.ts';
+import { useBench } from './built.ts';
 import { randomFrom } from './children/steps.ts';
 
 const bench = useBench();
-const seed = Number(process.env.EVERPOD_TEST_SEED ?? Date.now() % 1_000_000);
+const seed = testSeed(1);
 const KILLS = { small: 6, ci: 100, long: 1_000 }[testSize];
 /** So many tasks that they last longer than the kills. */
 const TASKS = KILLS * 60;

@@ -7,10 +7,11 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { witnessSteps } from '../../src/cli/torture-check.ts';
 import { seededRandom } from '../../src/testing/random.ts';
-import { testSize, useBench } from './built.ts';
+import { testSeed, testSize } from '../size.ts';
+import { useBench } from './built.ts';
 
 const bench = useBench();
-const SEED = Number(process.env.EVERPOD_TEST_SEED ?? 20);
+const SEED = testSeed(20);
 const CALLS = [
   'openat',
   'pwrite64',

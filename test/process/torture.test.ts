@@ -6,7 +6,8 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { witnessTasks } from '../../src/cli/torture-check.ts';
-import { testSize, useBench } from './built.ts';
+import { testSize } from '../size.ts';
+import { useBench } from './built.ts';
 
 const bench = useBench();
 const SECONDS = { small: 1, ci: 60, long: 600 }[testSize];

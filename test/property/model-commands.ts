@@ -1,10 +1,10 @@
 // The commands of the model test: changes by turns, sync points, and every way in which a pod can end and come back.
 import * as fs from 'node:fs';
-import fc from 'fast-check';
 import { expect } from 'vitest';
 import type { Json } from '../../src/core/json.ts';
 import type { Key } from '../../src/core/key.ts';
 import type { PodOptions } from '../../src/pod/options.ts';
+import fc from '../fast-check.ts';
 import { type Model, type State, stateText } from './model-state.ts';
 import { codeOf, makeStep, type Step, stepArb } from './model-steps.ts';
 import { keyArb } from './model-values.ts';

@@ -1,9 +1,9 @@
 // The changes a pod can be asked for between two turns of the event loop, each made in the model and in the pod and compared.
-import fc from 'fast-check';
 import { expect } from 'vitest';
 import { PodError } from '../../src/core/errors.ts';
 import type { Json } from '../../src/core/json.ts';
 import type { Key } from '../../src/core/key.ts';
+import fc from '../fast-check.ts';
 import type { Model } from './model-state.ts';
 import { applyEdit, type Edit, editArb, keyArb, plainCopy, valueArb } from './model-values.ts';
 import type { Pod } from './model-world.ts';

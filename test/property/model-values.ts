@@ -1,7 +1,7 @@
 // Keys, values and edits for the model test, chosen to be awkward; and an edit applied to a plain value or to a view of one.
-import fc from 'fast-check';
 import type { Json } from '../../src/core/json.ts';
 import type { Key } from '../../src/core/key.ts';
+import fc from '../fast-check.ts';
 
 /** Few enough to meet each other again, and every kind that two entries could be confused by. */
 const awkwardKeys: readonly Key[] = [

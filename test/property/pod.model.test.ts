@@ -1,11 +1,12 @@
 // The stateful model test: random programs on a pod and on a plain ordered map, with every way to end and to come back among them.
 //
 // A failure prints its seed and path; put them into EVERPOD_TEST_SEED and EVERPOD_TEST_PATH to play it again.
-import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import type { Json } from '../../src/core/json.ts';
 import type { Key } from '../../src/core/key.ts';
 import { PersistentOrderedDict } from '../../src/pod/pod.ts';
+import fc from '../fast-check.ts';
+import { testSize } from '../size.ts';
 import { commandArbs, compare, expectTidy, openAs, type Real } from './model-commands.ts';
 import { Model, type Settings } from './model-state.ts';
 import { World } from './model-world.ts';
@@ -18,9 +19,7 @@ vi.mock('../../src/disk/fold.ts', async (original) => ({
 }));
 
 const sizes = { small: [60, 60], ci: [1_000, 100], long: [20_000, 100] } as const;
-const size = process.env.EVERPOD_TEST_SIZE;
-const [numRuns, maxCommands] = sizes[size === 'ci' || size === 'long' ? size : 'small'];
-const seed = process.env.EVERPOD_TEST_SEED;
+const [numRuns, maxCommands] = sizes[testSize];
 const path = process.env.EVERPOD_TEST_PATH;
 
 const settingsArb: fc.Arbitrary<Settings> = fc.record({
@@ -54,11 +53,7 @@ describe('a pod is an ordered map that comes back', () => {
           }
         },
       ),
-      {
-        numRuns,
-        ...(seed === undefined ? {} : { seed: Number(seed) }),
-        ...(path === undefined ? {} : { path }),
-      },
+      { numRuns, ...(path === undefined ? {} : { path }) },
     );
   });
 });

@@ -1,12 +1,13 @@
 // A tracker against a plain Map: any sequence of commands leaves the same tasks, counts and lists, also after kills and reopens.
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { afterAll, expect, it, vi } from 'vitest';
 import type { Key } from '../../src/core/key.ts';
 import type { Durability } from '../../src/index.ts';
 import { ProgressTracker } from '../../src/tracker/tracker.ts';
+import fc from '../fast-check.ts';
 import { makeMemoryFolder } from '../memory-folder.ts';
+import { testSize } from '../size.ts';
 import { clock } from '../tracker/fast-system.ts';
 import { derivedBy, factsOf, isToDo, priorityOf, recount } from '../tracker/recount.ts';
 import { codeOf } from '../tracker/temporary.ts';
@@ -16,12 +17,7 @@ vi.mock('../../src/disk/system.ts', async () => ({
 }));
 
 const SIZES = { small: [60, 60], ci: [2_000, 100], long: [20_000, 100] } as const;
-const [RUNS, COMMANDS] = SIZES[sizeAsked(process.env.EVERPOD_TEST_SIZE)];
-const SEED = Number(process.env.EVERPOD_TEST_SEED ?? Date.now() % 2 ** 31);
-
-function sizeAsked(text: string | undefined): keyof typeof SIZES {
-  return text === 'ci' || text === 'long' ? text : 'small';
-}
+const [RUNS, COMMANDS] = SIZES[testSize];
 
 const root = makeMemoryFolder('tracker-model');
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -778,8 +774,7 @@ function filled(task: Task): Task {
   return { _tries: 0, _done: false, _aborted: false, ...task };
 }
 
-it(`behaves like a Map with counters, in ${RUNS} runs of up to ${COMMANDS} commands (seed ${SEED})`, async () => {
-  console.info(`tracker model: seed ${SEED}; play it again with EVERPOD_TEST_SEED=${SEED}`);
+it(`behaves like a Map with counters, in ${RUNS} runs of up to ${COMMANDS} commands`, async () => {
   const durabilityArb = fc.constantFrom<Durability>('process', 'exit', 'power');
   const commandsArb = fc.array(commandArb, { minLength: 1, maxLength: COMMANDS, size: 'max' });
   await fc.assert(
@@ -795,6 +790,6 @@ it(`behaves like a Map with counters, in ${RUNS} runs of up to ${COMMANDS} comma
         world.close();
       }
     }),
-    { numRuns: RUNS, seed: SEED },
+    { numRuns: RUNS },
   );
 });

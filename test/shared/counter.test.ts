@@ -1,7 +1,8 @@
 // Counter oracle: clients count while the owner is killed again and again, and the sum is exact.
 import { describe, expect, it } from 'vitest';
 import { POD } from '../../src/index.ts';
-import { testSize, useBench } from '../process/built.ts';
+import { useBench } from '../process/built.ts';
+import { testSize } from '../size.ts';
 import { workUnderKills } from './killed-owners.ts';
 
 const bench = useBench();

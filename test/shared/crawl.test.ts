@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { ProgressTracker } from '../../src/index.ts';
-import { type Child, testSize, useBench } from '../process/built.ts';
+import { type Child, useBench } from '../process/built.ts';
+import { testSize } from '../size.ts';
 import { ownerOf } from './owner-of.ts';
 
 const bench = useBench();

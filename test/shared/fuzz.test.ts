@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { frameOf } from '../../src/shared/protocol.ts';
 import { seededRandom } from '../../src/testing/random.ts';
-import { type Child, testSize, useBench } from '../process/built.ts';
+import { type Child, useBench } from '../process/built.ts';
+import { testSize } from '../size.ts';
 import { Raw, TOKEN } from './raw.ts';
 
 const bench = useBench();

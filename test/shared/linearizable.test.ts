@@ -1,6 +1,7 @@
 // Every entry of a shared pod behaves as if all calls were carried out one at a time, also while its owners are killed.
 import { describe, expect, it } from 'vitest';
-import { testSize, useBench } from '../process/built.ts';
+import { useBench } from '../process/built.ts';
+import { testSize } from '../size.ts';
 import { workUnderKills } from './killed-owners.ts';
 import { isLinearizable, type Observed } from './linearizable.ts';
 

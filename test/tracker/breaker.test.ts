@@ -1,8 +1,8 @@
 // The circuit breaker and the queue of what is due: pure parts of the paced loop.
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Breaker } from '../../src/tracker/breaker.ts';
 import { DueQueue } from '../../src/tracker/due-queue.ts';
+import fc from '../fast-check.ts';
 
 describe('the breaker', () => {
   it('opens when so many of the last tries failed alike, and names them', () => {

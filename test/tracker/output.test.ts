@@ -1,7 +1,6 @@
 // Outputs tied to done: the file holds the lines of each task that is done, once, and nothing else, whatever happens to the process or the file.
 import { appendFileSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { backUp } from '../../src/disk/backup.ts';
 import { copyFolder } from '../../src/disk/copy.ts';
@@ -11,6 +10,8 @@ import { acceptEdits, repairFolder, verifyFolder } from '../../src/disk/repair.t
 import { restoreFolder } from '../../src/disk/restore.ts';
 import type { Durability, ProgressTracker as Tracker } from '../../src/index.ts';
 import { ProgressTracker } from '../../src/tracker/tracker.ts';
+import fc from '../fast-check.ts';
+import { testSize } from '../size.ts';
 import { clock, fastSystem } from './fast-system.ts';
 import { codeOf, errorOf, useTemporary } from './temporary.ts';
 
@@ -287,7 +288,7 @@ describe('any sequence of tries, ends, sync points, folds, reverts and kills', (
           requireExact(open(tasks.path));
         },
       ),
-      { numRuns: process.env.EVERPOD_TEST_SIZE === 'long' ? 2_000 : process.env.EVERPOD_TEST_SIZE === 'ci' ? 300 : 40 },
+      { numRuns: { small: 40, ci: 300, long: 2_000 }[testSize] },
     );
 
     /** Every line belongs to a task that is done and was written before it was; no line is there twice. */

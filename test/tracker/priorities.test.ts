@@ -1,9 +1,10 @@
 // Priorities: the order in which loops hand out, live, against a model; and what becomes of a priority.
-import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { PodError, type ProgressTracker as Tracker } from '../../src/index.ts';
 import { ReadyQueue } from '../../src/tracker/ready-queue.ts';
 import { ProgressTracker } from '../../src/tracker/tracker.ts';
+import fc from '../fast-check.ts';
+import { testSize } from '../size.ts';
 import { clock } from './fast-system.ts';
 import { derivedBy, isToDo, priorityOf, recount } from './recount.ts';
 import { codeOf, useTemporary } from './temporary.ts';
@@ -131,7 +132,7 @@ describe('a loop that is under way', () => {
         }
         expect(derivedBy(tasks)).toEqual(recount(tasks, 0));
       }),
-      { numRuns: process.env.EVERPOD_TEST_SIZE === 'long' ? 5_000 : process.env.EVERPOD_TEST_SIZE === 'ci' ? 500 : 60 },
+      { numRuns: { small: 60, ci: 500, long: 5_000 }[testSize] },
     );
   });
 

@@ -1,7 +1,7 @@
 // The set of slots against a plain Set, and how many words it looks at.
-import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { SlotSet } from '../../src/tracker/slot-set.ts';
+import fc from '../fast-check.ts';
 
 function nextOf(plain: ReadonlySet<number>, from: number): number {
   let next = -1;

@@ -1,7 +1,6 @@
 // Rule 11: the counters and lists are those of the entries after any change by any road.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { PodError } from '../../src/core/errors.ts';
 import { Table } from '../../src/core/table.ts';
@@ -9,6 +8,7 @@ import { acceptEdits } from '../../src/disk/repair.ts';
 import { nodeSystem } from '../../src/disk/system.ts';
 import { TaskIndex } from '../../src/tracker/task-index.ts';
 import { ProgressTracker } from '../../src/tracker/tracker.ts';
+import fc from '../fast-check.ts';
 import { derivedBy, recount } from './recount.ts';
 import { useTemporary } from './temporary.ts';
 

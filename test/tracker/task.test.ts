@@ -1,5 +1,4 @@
 // The packed state of a task, the record that every task gets, and what is kept of whatever was thrown.
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   ABORTED,
@@ -18,6 +17,7 @@ import {
   triesIn,
   UNFINISHED,
 } from '../../src/tracker/task.ts';
+import fc from '../fast-check.ts';
 import { codeOf, errorOf } from './temporary.ts';
 
 const AT = '2024-01-01T00:00:00.000Z';

@@ -7,7 +7,7 @@ import type { Durability } from '../../src/index.ts';
 import type { LoopOptions, TrackerOptions } from '../../src/tracker/options.ts';
 import { SlotSet } from '../../src/tracker/slot-set.ts';
 import { ProgressTracker } from '../../src/tracker/tracker.ts';
-import { testSize } from '../process/built.ts';
+import { testSize } from '../size.ts';
 import { fastSystem } from './fast-system.ts';
 import { codeOf, errorOf, useTemporary } from './temporary.ts';
 
