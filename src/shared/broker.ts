@@ -156,12 +156,13 @@ export class Broker {
    * A client has gone.
    *
    * @param how `left` on purpose, or `died`
+   * @param unused the tokens of its claims on tasks that it never began
    */
-  detach(session: Session, how: 'left' | 'died'): void {
+  detach(session: Session, how: 'left' | 'died', unused: ReadonlySet<unknown> = new Set()): void {
     if (this.#closed || this.#sessions.get(session.client) !== session) return;
     this.#sessions.delete(session.client);
     while (session.holds > 0) this.#unhold(session);
-    this.#giveUp(session.client, how);
+    this.#giveUp(session.client, how, unused);
     if (how === 'left') this.#forget(session.client);
     else {
       this.#absent.set(session.client, { sinceMs: this.#leaseNowMs, mayReturn: false });
@@ -479,13 +480,13 @@ export class Broker {
   }
 
   /** Ends the claims, the loops and the lock of a client. */
-  #giveUp(client: string, how: 'left' | 'died'): void {
+  #giveUp(client: string, how: 'left' | 'died', unused: ReadonlySet<unknown> = new Set()): void {
     const { memory } = this.#requests;
     this.#desk?.leaveAll(`${client} `);
     const claims = memory.claimsOf(client);
     if (claims.length > 0 || memory.lockedBy === client) {
       this.#apart((group) => {
-        for (const claim of claims) this.#desk?.release(group, claim, how);
+        for (const claim of claims) this.#desk?.release(group, claim, unused.has(claim.token) ? 'unused' : how);
         if (memory.lockedBy === client) group.note(['unlock']);
       });
     }

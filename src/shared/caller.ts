@@ -32,6 +32,8 @@ interface Call {
 
 export class Caller {
   readonly path: string;
+  /** The tokens of claims on tasks that the program was not handed yet: whoever leaves gives their tries back. */
+  readonly unused: Set<string> = new Set();
   readonly #options: OwnerOptions;
   readonly #reconnectMs: number;
   readonly #client: string = randomBytes(16).toString('hex');
@@ -62,7 +64,7 @@ export class Caller {
     this.#keepAlive = setInterval(() => {}, FOREVER_MS).unref();
     this.#stopExit = atExit((how) => {
       // Whoever ends on purpose did not die of its tasks.
-      if (how !== 'uncaughtException' && how !== 'unhandledRejection') this.#joined?.link.leave();
+      if (how !== 'uncaughtException' && how !== 'unhandledRejection') this.#joined?.link.leave(this.unused);
     });
   }
 
@@ -142,7 +144,7 @@ export class Caller {
     await this.#joining?.catch(() => {});
     this.#rejectAll(() => closedError(this.path));
     this.#finish();
-    this.#joined?.link.leave();
+    this.#joined?.link.leave(this.unused);
     await this.#joined?.owner?.release();
   }
 
@@ -257,7 +259,7 @@ export class Caller {
     const joined = await join(this.path, this.#options, identity, events, patienceMs);
     if (this.#closed) {
       isCurrent = false;
-      joined.link.leave();
+      joined.link.leave(this.unused);
       await joined.owner?.release();
       return;
     }

@@ -7,14 +7,18 @@ import { PodError } from '../core/errors.ts';
 import type { Address } from '../disk/shared-address.ts';
 import { FrameReader } from './frames.ts';
 import { isProof, parseHello, parseWelcome, proofOf, type Welcome } from './greeting.ts';
-import { frameOf, LIMITS, PROTOCOL_VERSION, parseFrame, protocolError } from './protocol.ts';
+import { byeText, frameOf, LIMITS, PROTOCOL_VERSION, parseFrame, protocolError } from './protocol.ts';
 
 /** A connection that is made: the two ends have greeted each other. */
 export interface Link {
   readonly welcome: Welcome;
   send(json: string): void;
-  /** Ends it on purpose; nothing more is told. */
-  leave(): void;
+  /**
+   * Ends it on purpose; nothing more is told.
+   *
+   * @param unused the tokens of claims on tasks that were never begun
+   */
+  leave(unused: ReadonlySet<string>): void;
 }
 
 /** Who connects. */
@@ -89,10 +93,10 @@ class ClientEnd implements Link {
     if (!this.#ended) this.#socket.write(frameOf(json));
   }
 
-  leave(): void {
+  leave(unused: ReadonlySet<string>): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#socket.end(frameOf('"bye"'));
+    this.#socket.end(frameOf(byeText(unused)));
     // It is gone soon; until then the program may be over.
     this.#socket.unref();
   }

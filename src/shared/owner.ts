@@ -105,10 +105,10 @@ export class Owner {
       send: (json) => {
         if (isOpen) this.#broker.ask(session, parseQuestions(JSON.parse(json)));
       },
-      leave: () => {
+      leave: (unused) => {
         if (!isOpen) return;
         isOpen = false;
-        this.#broker.detach(session, 'left');
+        this.#broker.detach(session, 'left', unused);
       },
     };
   }

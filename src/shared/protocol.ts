@@ -5,6 +5,7 @@
  * client sends `[acked, question, ...]`: every answer up to the number `acked` has arrived, or, where `acked` is a list, every answer up to its
  * first number, and those with the others; a question is `[number, operation, ...arguments]`.
  * The owner sends `[answer, ...]`: `[number, 0, result]`, or `[number, 1, error]`.
+ * Who leaves on purpose says `["bye", token, ...]`, with the claims that it has and never began.
  */
 import { Buffer } from 'node:buffer';
 import { PodError, type PodErrorCode } from '../core/errors.ts';
@@ -132,6 +133,15 @@ export function parseQuestions(frame: unknown): Questions {
     return { number: question[0], operation: question[1], args: question.slice(2) };
   });
   return { acked, beyond, questions };
+}
+
+export function byeText(unused: Iterable<string>): string {
+  return JSON.stringify(['bye', ...unused]);
+}
+
+/** The tokens in a frame that says good-bye; undefined where it says something else. */
+export function parseBye(frame: unknown): ReadonlySet<unknown> | undefined {
+  return Array.isArray(frame) && frame[0] === 'bye' ? new Set(frame.slice(1)) : undefined;
 }
 
 /** A number of a question: from 0, where 0 is none. */

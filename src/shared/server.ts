@@ -8,7 +8,7 @@ import { PodError } from '../core/errors.ts';
 import type { Broker } from './broker.ts';
 import { FrameReader } from './frames.ts';
 import { type ClientGreeting, helloOf, isProof, parseClientGreeting, proofOf, type Welcome } from './greeting.ts';
-import { frameOf, type Limits, parseFrame, parseQuestions, protocolError, toWireError } from './protocol.ts';
+import { frameOf, type Limits, parseBye, parseFrame, parseQuestions, protocolError, toWireError } from './protocol.ts';
 import type { Session } from './session.ts';
 
 /** Frames of one connection that are looked at before others have their turn. */
@@ -155,9 +155,10 @@ class Connection {
       this.#greet(parseClientGreeting(frame));
       return;
     }
-    if (frame === 'bye') {
+    const unused = parseBye(frame);
+    if (unused !== undefined) {
       const session = this.#session;
-      this.#broker.detach(session, 'left');
+      this.#broker.detach(session, 'left', unused);
       this.end();
       return;
     }

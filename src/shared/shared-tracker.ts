@@ -32,7 +32,8 @@ import {
   splitOptions,
 } from './shared-options.ts';
 import { type SharedProgress, showSharedProgress } from './shared-progress.ts';
-import { TokenBook, TryLoop } from './try-loop.ts';
+import { TokenBook, type Word } from './token-book.ts';
+import { TryLoop } from './try-loop.ts';
 
 /**
  * A tracker that several processes, or threads, work on at once. `tryKeys()` never hands one task to two at a time: a task is claimed, in one
@@ -259,6 +260,9 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
    * It waits while others work on tasks and may add more, and ends for everyone when nothing is left and nothing is claimed. A task that failed
    * comes again in the next pass, one whose worker died in this one.
    *
+   * `markDone`, `fail` and `abort` claim the next task with the same question where the loop is about to go on, and give it back, with its try, if
+   * the program does not ask for it in that turn after all.
+   *
    * Without `concurrency` a task that was neither done nor failed nor aborted is let go when the loop goes on; its try stays counted.
    *
    * @throws {PodError} `ERR_POD_OPTIONS` with the call; as every call, with the steps
@@ -336,11 +340,8 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
     return new TryLoop<Task<T>, K, R>(this.caller, this.#tokens, options, withValues, Date.now(), what);
   }
 
-  async #say<R = void>(operation: string, key: K, ...args: unknown[]): Promise<R> {
-    const token = this.#tokens.tokenOf(key);
-    const result = await this.change<R>(operation, copyKey(key), ...args, token ?? null);
-    if (token !== undefined) this.#tokens.drop(key, token);
-    return result;
+  #say<R = void>(operation: Word, key: K, ...args: unknown[]): Promise<R> {
+    return this.#tokens.say(this.caller, operation, copyKey(key), args);
   }
 
   async #claimKey(adds: boolean, key: K, options?: GateOptions): Promise<boolean> {

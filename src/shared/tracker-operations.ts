@@ -6,10 +6,20 @@ import type { Key } from '../core/key.ts';
 import type { AddOptions, FailOptions, GateOptions, RetryOptions } from '../tracker/options.ts';
 import { retryAtOf } from '../tracker/task.ts';
 import type { ClaimDesk, Release } from './claims.ts';
-import { type Context, change, type Operation, PARKED, read, type ServedTracker } from './operations.ts';
+import {
+  type Context,
+  change,
+  checkArguments,
+  type Operation,
+  PARKED,
+  read,
+  type ServedTracker,
+} from './operations.ts';
 
 /** How many tasks are handed out at once at most. */
 const CLAIMS_MAX = 1000;
+/** What may be said together with the claim of the next task. */
+const WORDS: ReadonlySet<string> = new Set(['markDone', 'fail', 'abort']);
 
 interface TaskContext extends Context {
   readonly tracker: ServedTracker;
@@ -165,6 +175,7 @@ export const TRACKER_OPERATIONS: readonly (readonly [string, Operation])[] = [
     }),
   ],
   ['claim', change(['text', 'number', 'count', 'yes', 'yes', 'values'], claim, false)],
+  ['wordAndClaim', change(['text', 'values', 'text', 'number', 'yes', 'yes'], wordAndClaim, false)],
   ['release', change(['text', 'values'], release, false)],
   ['leave', change(['text', 'values', 'values'], leave, false)],
 ];
@@ -185,21 +196,54 @@ function claim(
   context: Context,
   [loop, sinceMs, limit, allowAborted, withValues, passed]: [string, number, number, boolean, boolean, string[]],
 ): unknown {
-  const { tracker, desk, group, client } = tasksOf(context);
-  const name = `${client} ${loop}`;
-  desk.enter(name, sinceMs);
-  releaseAll(tasksOf(context), passed, 'passed');
+  const tasks = tasksOf(context);
+  const name = `${tasks.client} ${loop}`;
+  tasks.desk.enter(name, sinceMs);
+  releaseAll(tasks, passed, 'passed');
   const handed: unknown[] = [];
   while (handed.length < Math.min(limit, CLAIMS_MAX)) {
-    const claimed = desk.claim(group, client, allowAborted);
-    if (claimed === undefined) break;
-    const { token, key } = claimed;
-    handed.push(withValues ? [token, key, tracker.snapshot(key)] : [token, key]);
+    const next = handOut(tasks, allowAborted, withValues);
+    if (next === undefined) break;
+    handed.push(next);
   }
   if (handed.length > 0) return handed;
-  if (!desk.isOver) return PARKED;
-  desk.leave(name);
+  if (!tasks.desk.isOver) return PARKED;
+  tasks.desk.leave(name);
   return null;
+}
+
+/**
+ * A word about a task, and with it the claim of the next one, in the same batch: `[what the word answers, [token, key, value?] or null]`. A
+ * word that is refused claims nothing. This waits for no task, because the loop may not want one yet.
+ */
+function wordAndClaim(
+  context: Context,
+  [name, args, loop, sinceMs, allowAborted, withValues]: [string, unknown[], string, number, boolean, boolean],
+): unknown {
+  if (!WORDS.has(name)) {
+    throw new PodError('ERR_POD_UNSUPPORTED', `${JSON.stringify(name.slice(0, 40))} says nothing of how a task went.`);
+  }
+  const tasks = tasksOf(context);
+  const said = context.operationOf(name);
+  checkArguments(name, said, args);
+  const result = said.run(context, args as never[]);
+  const facts = tasks.group.facts.length;
+  tasks.desk.enter(`${tasks.client} ${loop}`, sinceMs);
+  try {
+    return [result, handOut(tasks, allowAborted, withValues) ?? null];
+  } catch {
+    // The word was heard all the same; whoever asks for the next task by itself is told.
+    tasks.group.undoFrom(facts);
+    return [result, null];
+  }
+}
+
+/** Claims the next task, as it goes to its loop. */
+function handOut({ tracker, desk, group, client }: TaskContext, allowAborted: boolean, withValues: boolean): unknown {
+  const claimed = desk.claim(group, client, allowAborted);
+  if (claimed === undefined) return undefined;
+  const { token, key } = claimed;
+  return withValues ? [token, key, tracker.snapshot(key)] : [token, key];
 }
 
 function release(context: Context, [how, tokens]: [string, string[]]): void {

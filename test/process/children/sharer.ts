@@ -1,5 +1,5 @@
 // A process that shares a folder and does one kind of work with it, until it is done or killed.
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SharedPOD, SharedTracker } from '../../../src/shared/index.ts';
 import { seededRandom } from '../../../src/testing/random.ts';
@@ -87,6 +87,24 @@ const works: Readonly<Record<string, () => Promise<void>>> = {
     await Promise.all([lane(), lane()]);
     console.log(lines.join('\n'));
     await pod.close();
+  },
+  // Claims several tasks at once, begins one of them, and ends.
+  quit: async () => {
+    const tasks = await SharedTracker.open(folder, { mayOwn: false });
+    const { value: key } = await tasks.tryKeys({ prefetch: 5 }).next();
+    console.log(`has ${key}`);
+    process.exit(0);
+  },
+  // Does two tasks, and stops in the turn in which it hears that the second one is done.
+  block: async () => {
+    const tasks = await SharedTracker.open(folder, { mayOwn: false });
+    let done = 0;
+    for await (const key of tasks.tryKeys()) {
+      await tasks.markDone(key);
+      if (++done < 2) continue;
+      writeSync(1, 'blocked\n');
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    }
   },
   // Claims a task and keeps it; should it come to itself again after it was stopped, it says how that ends.
   hang: async () => {
