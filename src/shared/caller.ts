@@ -107,7 +107,7 @@ export class Caller {
       if (text.length * 3 > LIMITS.frameBytes && Buffer.byteLength(text) > LIMITS.frameBytes - 1024) {
         throw new PodError(
           'ERR_POD_VALUE',
-          `The arguments of ${operation} take more than the ${LIMITS.frameBytes} bytes that the channel of a shared pod carries at once. Nothing was changed.`,
+          `The arguments of this call take more than the ${LIMITS.frameBytes} bytes that the channel of a shared pod carries at once. Nothing was changed.`,
           { path: this.path },
         );
       }

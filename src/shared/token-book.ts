@@ -70,7 +70,8 @@ export class TokenBook {
       this.drop(key, token);
       return (result ?? undefined) as R; // JSON has no undefined.
     } catch (error) {
-      if (error instanceof PodError && error.code === 'ERR_POD_STALE') loop?.taskLost(token);
+      // Of a lock that was lost no key is named.
+      if (error instanceof PodError && error.code === 'ERR_POD_STALE' && error.key !== undefined) loop?.taskLost(token);
       throw error;
     } finally {
       loop?.wordAnswered(next);

@@ -12,9 +12,9 @@ const keys = (count: number): string[] => Array.from({ length: count }, (_, n) =
 
 type Tracker = SharedTracker<{ n?: number }>;
 
-/** What `attachProgress` asks. */
-interface Looking {
-  read(operation: 'progress'): Promise<{ inFlight: number }>;
+/** A handle as its own methods see it. */
+interface Asking {
+  read<R>(operation: string, ...args: unknown[]): Promise<R>;
 }
 
 const open = (path: string, options = {}): Promise<Tracker> =>
@@ -82,6 +82,24 @@ describe('a word about a task', () => {
     await other.add('k3');
     expect(await codeOf(one.markDone('k2'))).toBe('ERR_POD_STALE');
     expect(await one.tries('k3')).toBe(0);
+  });
+
+  it('K9: is one of three, with the arguments that it takes', async () => {
+    const { one } = await two(2);
+    const ask = (...question: unknown[]): Promise<unknown> =>
+      (one as unknown as Asking).read('wordAndClaim', ...question, 'loop', 0, false, false);
+    const wrong = [
+      ['clear', []],
+      ['wordAndClaim', ['markDone', ['k0'], 'loop', 0, false, false]],
+      ['constructor', ['k0']],
+      ['markDone', []],
+      ['markDone', ['k0', 1]],
+      ['markDone', ['k0', null, null, null]],
+      ['fail', [{}]],
+    ];
+    for (const question of wrong) expect(await codeOf(ask(...question))).toMatch(/^ERR_POD_(UNSUPPORTED|KEY)$/);
+    expect(await one.stats()).toMatchObject({ total: 2, done: 0, tries: 0 });
+    expect(await ask('markDone', ['k0', { n: 1 }])).toEqual([null, [expect.any(String), 'k1']]);
   });
 
   it('that is refused because the claim was lost frees its place in a loop with concurrency', async () => {
@@ -251,7 +269,7 @@ describe('loops that claim with their words', () => {
     let most = 0;
     const look = (async () => {
       while (!isOver) {
-        most = Math.max(most, (await (other as unknown as Looking).read('progress')).inFlight);
+        most = Math.max(most, (await (other as unknown as Asking).read<{ inFlight: number }>('progress')).inFlight);
         await sleep(0);
       }
     })();
