@@ -8,7 +8,7 @@
 import { Buffer } from 'node:buffer';
 import { join } from 'node:path';
 import { PodError } from '../core/errors.ts';
-import { COPY_GENERATION, COPY_SEGMENT, newPodId } from './compact.ts';
+import { COPY_GENERATION, COPY_SEGMENT } from './compact.ts';
 import {
   intoVacantFolder,
   isEmptySegment,
@@ -24,6 +24,7 @@ import type { FileSystem } from './fs.ts';
 import type { HeldLock } from './lock.ts';
 import { type Manifest, parseManifest } from './manifest.ts';
 import { classify, MANIFEST_NAME } from './names.ts';
+import { newPodId } from './random.ts';
 import type { System } from './system.ts';
 
 const RECEIPT_NAME = 'backup.json';

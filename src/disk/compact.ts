@@ -4,7 +4,6 @@
  * New shards are written under staged names, because their final ones are taken by content that still counts. The manifest that lists
  * them is the one step that commits; only then do they take their names (protocol section 4, Compact and copyTo).
  */
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Key } from '../core/key.ts';
 import { allLines, type LineLayout, placeShard } from '../core/line.ts';
@@ -17,6 +16,7 @@ import { LogWriter } from './log-writer.ts';
 import { type FolderMeta, type Manifest, removeQuietly, replaceManifest, type ShardContent } from './manifest.ts';
 import { MANIFEST_NAME, shardName } from './names.ts';
 import { type OutputSource, stageOutputs, takeOutputName, unstageOutputs } from './output-copies.ts';
+import { newPodId } from './random.ts';
 import { fullShards, type ShardLines, stageShards, takeName, unstage } from './stage.ts';
 
 /** What a copy says of itself as a whole. */
@@ -170,11 +170,6 @@ function fsyncQuietly(fs: FileSystem, path: string): void {
   } catch {
     // The error that brought us here is the one to report.
   }
-}
-
-/** The name of a new pod. */
-export function newPodId(): string {
-  return randomBytes(4).toString('hex');
 }
 
 /** Puts the folder away: everything in the shards, an empty log, the lock free. What comes in between still has the lock. */

@@ -5,7 +5,6 @@
  * cut back to the end of the last batch; remnants that could not be cut are refused by the chain of checksums.
  */
 import { Buffer } from 'node:buffer';
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { PodError } from '../core/errors.ts';
@@ -13,6 +12,7 @@ import { closeQuietly, disk, diskError, errorCode, hex8, removeQuietly, writeAll
 import type { FileSystem } from './fs.ts';
 import { type ClosingKind, JSON_OFFSET, NEWLINE, type SegmentHeader, writeCrc } from './log-format.ts';
 import { segmentName } from './names.ts';
+import { randomHex } from './random.ts';
 
 /** A place between two batches. */
 export interface LogPosition {
@@ -77,7 +77,7 @@ export class LogWriter {
     return disk(folder, `create ${name}`, () => {
       const fd = openNew(fs, join(folder, name));
       try {
-        const line = JSON.stringify({ ...header, salt: randomBytes(8).toString('hex') } satisfies SegmentHeader);
+        const line = JSON.stringify({ ...header, salt: randomHex(8) } satisfies SegmentHeader);
         const crc = crc32(line);
         const bytes = Buffer.from(`${hex8(crc)} ${line}\n`);
         writeAll(fs, fd, bytes, 0);

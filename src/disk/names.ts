@@ -1,7 +1,7 @@
 /**
  * What the files in a pod's folder are called. Names are built from numbers alone, never from keys (reliability B34).
  */
-import { randomBytes } from 'node:crypto';
+import { randomHex } from './random.ts';
 
 export const MANIFEST_NAME = 'pod.json';
 export const LOCK_NAME = 'lock';
@@ -12,7 +12,7 @@ export const ADDRESS_NAME = 'shared.json';
 export const REQUESTS_NAME = 'shared-requests.jsonl';
 /** A socket of an owner of a shared pod. Each has its own, so that a note never leads to another owner than the one that wrote it. */
 export function newSocketName(): string {
-  return `shared-${randomBytes(4).toString('hex')}.sock`;
+  return `shared-${randomHex(4)}.sock`;
 }
 
 /** Whether a name is as `newSocketName` makes it. */
@@ -56,7 +56,7 @@ const OURS = /^(pod\.json|lock.*|quarantine|backup\.json|index\..*|wal-.*|\d+\.j
 
 /** A fresh name to write under before a rename: 16 random hexadecimal digits, so that nobody can plant it. */
 export function temporaryName(name: string): string {
-  return `.${name}.${randomBytes(8).toString('hex')}.tmp`;
+  return `.${name}.${randomHex(8)}.tmp`;
 }
 
 /** Whether a path ends as `temporaryName` makes it. */

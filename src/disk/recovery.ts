@@ -2,7 +2,6 @@
  * Opening a folder for writing: creating it, adopting one that tastypy wrote, or recovering what the last process left
  * (protocol sections 4 and 5). A failed open leaves nothing behind that was not there before.
  */
-import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
@@ -39,6 +38,7 @@ import {
 } from './names.ts';
 import { findOutputs, settleOutputs } from './output-recovery.ts';
 import type { FoundOutput } from './outputs.ts';
+import { newPodId, randomHex } from './random.ts';
 import { describeText, firstBadLine, parseShard, readShardText } from './shards.ts';
 import type { System } from './system.ts';
 import { Texts } from './texts.ts';
@@ -178,7 +178,7 @@ function openLocked(fs: FileSystem, path: string, create: CreateOptions, lock: H
 
 function createFresh(fs: FileSystem, path: string, { fileSize, gzip, meta }: CreateOptions, texts: Texts): Opened {
   const manifest: Manifest = {
-    id: randomBytes(4).toString('hex'),
+    id: newPodId(),
     epoch: 1,
     generation: 0,
     fileSize,
@@ -349,7 +349,7 @@ function adopt(fs: FileSystem, path: string, create: CreateOptions, texts: Texts
   // And so must the folder itself, which somebody may have made a moment ago.
   disk(path, 'fsync the folder above', () => fs.fsyncFolder(dirname(path)));
   const manifest: Manifest = {
-    id: randomBytes(4).toString('hex'),
+    id: newPodId(),
     epoch: 1,
     generation: 0,
     fileSize: shards.size > 1 ? first : Math.max(first, create.fileSize),
@@ -533,7 +533,7 @@ function tidyShard(
 export function quarantine(fs: FileSystem, path: string, name: string, bytes: Uint8Array): string {
   const folder = join(path, QUARANTINE_NAME);
   return disk(path, `put ${name} into quarantine`, () => {
-    const kept = `${name}.${randomBytes(4).toString('hex')}`;
+    const kept = `${name}.${randomHex(4)}`;
     const isNew = fs.stat(folder) === undefined;
     try {
       if (isNew) {

@@ -4,7 +4,6 @@
  * Nothing is ever deleted here: whatever is not taken over lies in `quarantine/` afterwards.
  */
 import { Buffer, isAscii } from 'node:buffer';
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { constants, gunzipSync } from 'node:zlib';
 import type { LoadedEntry } from '../core/entry.ts';
@@ -23,6 +22,7 @@ import { classify, type FileKind, MANIFEST_NAME, shardName, stagedName } from '.
 import type { OutputRecord } from './output-log.ts';
 import { checkOutputs } from './output-recovery.ts';
 import { acceptOutputs, salvageOutputs } from './output-repair.ts';
+import { newPodId } from './random.ts';
 import { hasManifest, readFolder, requireFolder, untilSteady } from './reader.ts';
 import { quarantine, refuseLostManifest } from './recovery.ts';
 import { describeText, firstBadLine, lineError, matches, packShard, readShardText } from './shards.ts';
@@ -448,7 +448,7 @@ class Salvage {
     const fileSize = this.#manifest?.fileSize ?? 1000;
     const shards = this.#stageShards(generation, fileSize);
     const segment = 1 + Math.max(0, ...this.#files.map((file) => (file.kind === 'segment' ? file.segment : 0)));
-    const id = this.#manifest?.id ?? randomBytes(4).toString('hex');
+    const id = this.#manifest?.id ?? newPodId();
     const log = LogWriter.create(fs, path, { wal: segment, id, gen: generation, base: 0, prev: '00000000' });
     log.fsync();
     log.retire();

@@ -10,7 +10,6 @@
 import { basename, dirname, join } from 'node:path';
 import { PodError } from '../core/errors.ts';
 import { freeName, UNFINISHED } from './backup.ts';
-import { newPodId } from './compact.ts';
 import {
   intoVacantFolder,
   isVacant,
@@ -29,6 +28,7 @@ import { LogWriter } from './log-writer.ts';
 import { type Manifest, NAMED_MAX, parseManifest, replaceManifest, type ShardContent } from './manifest.ts';
 import { classify, type FileKind, MANIFEST_NAME } from './names.ts';
 import { copyFile, stageOutputs, takeOutputName, unstageOutputs } from './output-copies.ts';
+import { newPodId } from './random.ts';
 import type { ReadFolder } from './reader.ts';
 import { refuseLostManifest } from './recovery.ts';
 import { readShardText } from './shards.ts';

@@ -19,6 +19,7 @@ import type { Folder } from '../disk/folder.ts';
 import type { FolderMeta } from '../disk/manifest.ts';
 import type { OutputSource } from '../disk/output-copies.ts';
 import type { Outputs } from '../disk/outputs.ts';
+import { randomHex } from '../disk/random.ts';
 import { type ReadFolder, readFolder } from '../disk/reader.ts';
 import { bindFolder, type Recovered, type RecoveryReport, recoverFolder } from '../disk/recovery.ts';
 import type { System } from '../disk/system.ts';
@@ -81,7 +82,7 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     this.schema = options.schema;
     this.checkValue = options.schema === undefined ? undefined : schemaCheck(path, options.schema);
     const cacheBytes = options.cacheSize ?? DEFAULT_CACHE_SIZE;
-    const seed = Math.floor(Math.random() * 2 ** 32);
+    const seed = Number.parseInt(randomHex(4), 16);
     if (!this.isWritable) {
       const read = readFolder(system, path);
       refuseOtherLayout(path, options, read);

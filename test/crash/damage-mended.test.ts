@@ -19,6 +19,7 @@ import { type DamagePod, damagePods, PATH } from './damage-pods.ts';
 import { stateOf } from './enumerator-explorer.ts';
 
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
+vi.mock('../../src/disk/random.ts', async () => import('./enumerator-random.ts'));
 
 /** Where time is short, one variant in this many; of the flipped bits there are most. */
 function everyOf(kind: string): number {

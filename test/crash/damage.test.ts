@@ -24,6 +24,7 @@ import { stateOf } from './enumerator-explorer.ts';
 const { switches } = vi.hoisted(() => ({ switches: { noCrc: false, noRot: false, anyShard: false } }));
 
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
+vi.mock('../../src/disk/random.ts', async () => import('./enumerator-random.ts'));
 vi.mock('node:zlib', async (original) => {
   const real = await original<typeof import('node:zlib')>();
   return { ...real, crc32: (...args: Parameters<typeof real.crc32>) => (switches.noCrc ? 0 : real.crc32(...args)) };

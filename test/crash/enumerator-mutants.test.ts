@@ -44,6 +44,7 @@ const { switches } = vi.hoisted(() => ({
 }));
 
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
+vi.mock('../../src/disk/random.ts', async () => import('./enumerator-random.ts'));
 vi.mock('../../src/disk/shards.ts', async (original) => {
   const real = await original<typeof import('../../src/disk/shards.ts')>();
   return { ...real, matches: (...args: Parameters<typeof real.matches>) => switches.anyShard || real.matches(...args) };

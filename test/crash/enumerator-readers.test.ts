@@ -16,6 +16,7 @@ import { type Effort, Explorer, PATH, stateOf } from './enumerator-explorer.ts';
 import { walk } from './enumerator-workloads.ts';
 
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
+vi.mock('../../src/disk/random.ts', async () => import('./enumerator-random.ts'));
 /** The folder at one moment: which file each name stands for, and what all files hold. */
 interface Moment {
   readonly names: ReadonlyMap<string, number>;

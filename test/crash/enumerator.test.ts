@@ -11,6 +11,7 @@ import { outputScripts, scripts } from './enumerator-scripts.ts';
 import { type Mix, mixes, walk } from './enumerator-workloads.ts';
 
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
+vi.mock('../../src/disk/random.ts', async () => import('./enumerator-random.ts'));
 
 const EFFORT: Effort =
   testSize === 'small'
