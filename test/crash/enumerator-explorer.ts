@@ -19,6 +19,7 @@ import { PodEngine } from '../../src/pod/engine.ts';
 import type { Durability } from '../../src/pod/options.ts';
 import {
   type CrashBudget,
+  type CrashState,
   crashStates,
   type DiskImage,
   dumpImage,
@@ -41,6 +42,8 @@ export const PATH = '/pod';
 /** How thoroughly states are looked at. */
 export interface Effort {
   readonly budget: CrashBudget;
+  /** The share of the states that a power cut may leave which are looked at; left out, all. */
+  readonly share?: number;
   /** The share of recovered states on which recovery is run again and power fails at each of its steps. */
   readonly secondCrash: number;
   /** The share of steps after which a death is followed by a recovery in which the power fails. */
@@ -618,8 +621,13 @@ export class Explorer {
   look(): void {
     this.#lookedAt = this.acknowledged;
     if (this.quiet || this.blind) return;
-    for (const state of crashStates(this.fs, this.random, this.#setup.effort.budget)) {
-      this.#check(state.image, this.acknowledged, state.describe);
+    this.#lookAt(crashStates(this.fs, this.random, this.#setup.effort.budget));
+  }
+
+  #lookAt(states: Iterable<CrashState>): void {
+    const { share } = this.#setup.effort;
+    for (const { image, describe } of states) {
+      if (share === undefined || this.random.chance(share)) this.#check(image, this.acknowledged, describe);
     }
   }
 
@@ -629,9 +637,7 @@ export class Explorer {
     try {
       const { effort } = this.#setup;
       const latest = this.fs.openOperations().at(-1);
-      for (const state of crashStates(this.fs, this.random, effort.budget, latest)) {
-        this.#check(state.image, this.acknowledged, state.describe);
-      }
+      this.#lookAt(crashStates(this.fs, this.random, effort.budget, latest));
       this.#check(this.fs.image(), this.appended, () => 'the process died');
       if (this.random.chance(effort.deaths)) this.#dieAndLook();
       if (this.random.chance(effort.readers)) this.#read();
