@@ -232,7 +232,7 @@ function restoreWork(prepare: (system: TestSystem) => void, backup: string = SOU
 
 /** How many random power cuts are tried at each call, and at which calls: at all, or at every second, in turn. */
 const { randomImages, step } = {
-  small: { randomImages: 1, step: 6 },
+  small: { randomImages: 1, step: 10 },
   ci: { randomImages: 2, step: 1 },
   long: { randomImages: 6, step: 1 },
 }[testSize];

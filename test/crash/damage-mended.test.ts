@@ -36,6 +36,15 @@ const owner: TableOwner = {
 
 type Entries = ReadonlyMap<string, string>;
 
+/** The entries of each pod as it was. */
+const entriesKnown = new WeakMap<DamagePod, Entries>();
+
+function stateEntries(pod: DamagePod): Entries {
+  const entries = entriesKnown.get(pod) ?? entriesOf(pod.state);
+  entriesKnown.set(pod, entries);
+  return entries;
+}
+
 /** The lines of a state, by the text of their keys. */
 function entriesOf(lines: string): Entries {
   const entries = new Map<string, string>();
@@ -80,9 +89,15 @@ function isShard(path: string): boolean {
   return /\/\d+\.json(\.gz)?(\.g\d+)?$|\/\.\d+\.json(\.gz)?\.g\d+$/.test(path);
 }
 
+/** What was found in files that are the same in many variants. */
+const keysFound = new WeakMap<Uint8Array, ReadonlySet<string>>();
+
 /** The keys that a file says something about, as their texts. */
-function keysIn(path: string, bytes: Uint8Array | undefined): Set<string> {
+function keysIn(path: string, bytes: Uint8Array | undefined): ReadonlySet<string> {
+  const known = bytes && keysFound.get(bytes);
+  if (known !== undefined) return known;
   const keys = new Set<string>();
+  if (bytes !== undefined) keysFound.set(bytes, keys);
   for (const line of textOf(path, bytes).split('\n')) {
     if (isLog(path)) {
       const key = keyOfRecord(line);
@@ -109,7 +124,7 @@ function keyOfRecord(line: string): string | undefined {
 /** What must still be there: every entry of which the damaged file said nothing, or of which it still says the same. */
 function intactEntries(pod: DamagePod, { what, path, before, bytes }: Damage): Entries {
   const intact = new Map<string, string>();
-  const touched = keysIn(path, before);
+  const touched = new Set(keysIn(path, before));
   for (const key of keysIn(path, bytes)) touched.add(key);
   const now = textOf(path, bytes).split('\n');
   const logged = new Set(
@@ -125,7 +140,7 @@ function intactEntries(pod: DamagePod, { what, path, before, bytes }: Damage): E
       if (other.includes('.g') && content !== 'folder') for (const key of keysIn(other, content)) touched.add(key);
     }
   }
-  for (const [key, value] of entriesOf(pod.state)) {
+  for (const [key, value] of stateEntries(pod)) {
     const line = `${key}\t${value}`;
     const same =
       isShard(path) &&

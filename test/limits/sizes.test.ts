@@ -23,7 +23,7 @@ afterEach(() => {
 });
 
 const MEGABYTE = 1 << 20;
-const SHARDS = { small: 1_000, ci: 20_000, long: 100_000 }[testSize];
+const SHARDS = { small: 300, ci: 20_000, long: 100_000 }[testSize];
 
 /** Why a test that needs this much memory cannot run here; undefined where it can. */
 function memoryObstacle(megabytes: number): string | undefined {

@@ -210,7 +210,9 @@ function checkEnding(finished: Finished, folder: string, level: Durability, expe
   if (expected.stderr !== undefined) expect(finished.stderr).toMatch(expected.stderr);
   else if (expected.signal !== 'SIGABRT') expect(finished.stderr).toBe('');
   const { pid, ...found } = reopen(folder);
-  expect(found).toEqual({ entries: expected.survives[level], ended: expected.ended, how: expected.how });
+  const wanted = { entries: expected.survives[level], ended: expected.ended, how: expected.how };
+  // A comparison place by place takes seconds where there are many entries.
+  if (JSON.stringify(found) !== JSON.stringify(wanted)) expect(found).toEqual(wanted);
   expect(pid !== undefined).toBe(expected.ended !== 'closed');
 }
 

@@ -288,7 +288,7 @@ describe('any sequence of tries, ends, sync points, folds, reverts and kills', (
           requireExact(open(tasks.path));
         },
       ),
-      { numRuns: { small: 40, ci: 300, long: 2_000 }[testSize] },
+      { numRuns: { small: 20, ci: 300, long: 2_000 }[testSize] },
     );
 
     /** Every line belongs to a task that is done and was written before it was; no line is there twice. */

@@ -132,7 +132,7 @@ describe('a loop that is under way', () => {
         }
         expect(derivedBy(tasks)).toEqual(recount(tasks, 0));
       }),
-      { numRuns: { small: 60, ci: 500, long: 5_000 }[testSize] },
+      { numRuns: { small: 30, ci: 500, long: 5_000 }[testSize] },
     );
   });
 
