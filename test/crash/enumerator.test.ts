@@ -5,6 +5,7 @@
 import { Buffer } from 'node:buffer';
 import { describe, expect, it, vi } from 'vitest';
 import type { Durability } from '../../src/pod/options.ts';
+import { imageKey } from '../../src/testing/index.ts';
 import { testSeed, testSize } from '../size.ts';
 import { type Effort, Explorer, PATH, type Setup } from './enumerator-explorer.ts';
 import { outputScripts, scripts } from './enumerator-scripts.ts';
@@ -153,6 +154,16 @@ describe('D1, D9: crash states of scripts with an output', () => {
       expect(counts.states).toBeGreaterThan(500);
     });
   }
+});
+
+it('a seed gives the same disk again, byte by byte', async () => {
+  const played: string[] = [];
+  for (let time = 0; time < 2; time++) {
+    const explorer = new Explorer({ seed: 3, level: 'process', effort: { ...EFFORT, share: 0.1 } });
+    await walk(explorer, { ...mixes.lives, ...mixes.folds }, 5);
+    played.push(JSON.stringify([explorer.counts, explorer.trace, imageKey(explorer.fs.image())]));
+  }
+  expect(played[1]).toBe(played[0]);
 });
 
 it('crash states enough', () => {
