@@ -191,6 +191,11 @@ export class Rows<V, K extends Key> implements SlotMatcher<KeyIdentity>, Cleared
     return this.#numbers === undefined ? this.#firstNumber + slot : (this.#numbers[slot] as number);
   }
 
+  /** Gives the rows other numbers; those of saved rows go up from slot to slot. */
+  numberFrom(first: number): void {
+    this.#firstNumber = first;
+  }
+
   hasPlace(slot: number): boolean {
     return this.#get(slot, SOURCE) >= 0;
   }

@@ -9,7 +9,7 @@
  */
 import { ChangeSet } from './changes.ts';
 import { Cursor } from './cursor.ts';
-import { duplicateError, Entry, type LoadedEntry } from './entry.ts';
+import { duplicateError, Entry, type LoadedEntry, parseValue } from './entry.ts';
 import { copyJson, type Json } from './json.ts';
 import { copyKey, type Key, type KeyIdentity, keyIdentity } from './key.ts';
 import { LiveEntries, type LiveHome } from './live-entries.ts';
@@ -415,7 +415,25 @@ export class Table<V, K extends Key> implements LiveHome<V, K> {
 
   /** Puts what is on disk now in the place of everything; all views are detached. Where it cannot be read nothing changes. */
   replaceAll(loaded: Iterable<LoadedEntry>): void {
-    const rows = this.#rowsOf(loaded);
+    this.#replaceRows(this.#rowsOf(loaded));
+  }
+
+  /** The same with rows that were saved. */
+  replaceRows(rows: Rows<V, K>): void {
+    // Numbers are never given twice: what had one of them may be somewhere in a loop.
+    rows.numberFrom(this.#nextNumber);
+    this.#nextNumber += rows.slotEnd;
+    this.#replaceRows(rows);
+  }
+
+  #replaceRows(rows: Rows<V, K>): void {
+    const stateOf = this.#observer?.stateOf;
+    if (stateOf !== undefined) {
+      rows.visitStates((slot, state) => {
+        if (state < 0) rows.setState(slot, stateOf(parseValue(rows.textAt(slot), rows.keyAt(slot))));
+      });
+    }
+    // Nothing is read from here on.
     for (const entry of this.#live.rows.allLive()) this.#detach(entry);
     this.#live.rows = rows;
     this.#resetChanges();

@@ -5,7 +5,7 @@ import { Buffer } from 'node:buffer';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { PodError } from '../core/errors.ts';
-import type { FileSystem } from './fs.ts';
+import type { FileSystem, ReadableFiles } from './fs.ts';
 
 /** A single read or write call takes at most this much; the system's own limit is 2 GiB. */
 const CALL_BYTES_MAX = 1 << 30;
@@ -20,7 +20,7 @@ export function hex8(value: number): string {
 }
 
 /** Reads a file whole, or undefined where it does not exist. */
-export function readFile(fs: FileSystem, folder: string, name: string): Buffer | undefined {
+export function readFile(fs: ReadableFiles, folder: string, name: string): Buffer | undefined {
   const path = join(folder, name);
   return disk(folder, `read ${name}`, () => {
     let fd: number;
@@ -39,7 +39,7 @@ export function readFile(fs: FileSystem, folder: string, name: string): Buffer |
 }
 
 /** Reads `length` bytes from `position`, or as many as there are. */
-export function readRange(fs: FileSystem, fd: number, position: number, length: number): Buffer {
+export function readRange(fs: ReadableFiles, fd: number, position: number, length: number): Buffer {
   const buffer = Buffer.allocUnsafeSlow(length);
   let done = 0;
   while (done < length) {
@@ -141,7 +141,7 @@ export function removeQuietly(fs: FileSystem, path: string): void {
 }
 
 /** For descriptors of which nothing more is expected: the system gives them back even where `close` fails. */
-export function closeQuietly(fs: FileSystem, fd: number): void {
+export function closeQuietly(fs: ReadableFiles, fd: number): void {
   try {
     fs.close(fd);
   } catch {

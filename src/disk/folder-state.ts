@@ -4,6 +4,7 @@
  * The same reading serves recovery, readers beside a live writer, and going back to the last sync point. It changes nothing.
  */
 import { Buffer } from 'node:buffer';
+import { join } from 'node:path';
 import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { type Key, type KeyIdentity, keyIdentity, parseKey } from '../core/key.ts';
@@ -26,6 +27,7 @@ import {
 import type { LogPosition } from './log-writer.ts';
 import type { Manifest, SegmentRef, ShardContent } from './manifest.ts';
 import { classify, segmentName, shardName, stagedName } from './names.ts';
+import type { PinnedFiles } from './pinned-files.ts';
 import { firstBadLine, lineError, matches, parseShard, readShardText } from './shards.ts';
 import type { Texts } from './texts.ts';
 
@@ -81,6 +83,8 @@ export interface ReadLimits {
   readonly texts?: Texts | undefined;
   /** Used where it fits. */
   readonly saved?: SavedIndex | undefined;
+  /** Keeps the files that the rows of a saved index lie in, for a reader, who has nobody that tells when they change. */
+  readonly pinned?: PinnedFiles | undefined;
 }
 
 /**
@@ -95,6 +99,8 @@ export function readFolderState(fs: FileSystem, folder: string, manifest: Manife
   if (marks?.allReached === true) {
     const state = tryIndexed(fs, folder, manifest, { segments, extended }, limits);
     if (state !== undefined) return state;
+    // What follows may need the descriptors.
+    limits.pinned?.release();
   }
   const last = (segments[segments.length - 1] as ListedSegment).scan.end;
   const intents = groupIntents(segments);
@@ -135,20 +141,22 @@ function readIndexed(
   folder: string,
   manifest: Manifest,
   found: { readonly segments: readonly ListedSegment[]; readonly extended: boolean },
-  { saved, texts }: ReadLimits,
+  { saved, pinned, texts = pinned?.texts }: ReadLimits,
 ): FolderState | undefined {
   if (saved === undefined || texts === undefined) return undefined;
   const since = saved.begin.s;
   if (found.segments.some(({ scan }) => isDisturbed(scan, since))) return undefined;
-  // A staged shard would have to be told from the one that lies in its place.
-  if (fs.readdir(folder).some((name) => classify(name).kind === 'staged')) return undefined;
-  const stats = shardsAsIndexed(fs, folder, manifest, saved);
+  // A staged shard would have to be told from the one that lies in its place; those of a compaction that has not ended are nobody's.
+  if (fs.readdir(folder).some((name) => isStaged(name, manifest))) return undefined;
+  const stats = shardsAsIndexed(pinned ?? fs, folder, manifest, saved);
+  if (stats !== undefined) pinned?.leaveRoom();
   const rows = stats && indexedRows<never, never>(saved, texts);
   if (rows === undefined) return undefined;
   const shards = new Map([...manifest.shards].map(([shard, content]) => [shard, { content, staged: false }]));
   const open = new Map<number, OpenRecords>();
   let replayed = 0;
   for (const { segment, scan } of found.segments) {
+    pinned?.keepLog(join(folder, segmentName(segment)), scan.records);
     for (const record of scan.records) {
       if (record.operation === 'clear') continue;
       const { s, shard } = record;
@@ -160,6 +168,11 @@ function readIndexed(
     }
   }
   return { manifest, ...found, shards, open, strangers: [], replayed, rows, stats, entries: () => [] };
+}
+
+function isStaged(name: string, { generation }: Manifest): boolean {
+  const file = classify(name);
+  return file.kind === 'staged' && file.generation === generation;
 }
 
 function noteOpen(open: Map<number, OpenRecords>, shard: number, s: number): void {

@@ -52,6 +52,9 @@ export interface FileSystem {
   realpath(path: string): string;
 }
 
+/** What reading the lines of files asks of it. */
+export type ReadableFiles = Pick<FileSystem, 'open' | 'close' | 'read' | 'fstat'>;
+
 /** Node's file system. */
 export const nodeFileSystem: FileSystem = {
   open: openFile,

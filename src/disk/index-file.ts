@@ -113,7 +113,7 @@ function parseFooter(text: string): IndexFooter | undefined {
 
 /** Whether every shard is listed as it was when the index was written, and its file has not been touched since. */
 export function shardsAsIndexed(
-  fs: FileSystem,
+  fs: Pick<FileSystem, 'stat'>,
   folder: string,
   manifest: Manifest,
   { footer }: SavedIndex,

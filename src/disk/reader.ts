@@ -4,19 +4,26 @@
 import { join } from 'node:path';
 import type { LoadedEntry } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
+import type { Rows } from '../core/rows.ts';
 import { belowFileError, disk, diskError, errorCode, readFile } from './files.ts';
-import { type FolderState, type ListedSegment, readFolderState } from './folder-state.ts';
+import { type FolderState, type ListedSegment, type ReadLimits, readFolderState } from './folder-state.ts';
 import type { FileStat } from './fs.ts';
+import { readIndex } from './index-file.ts';
 import { isUnchangedAt } from './log-reader.ts';
 import { type FolderMeta, type Manifest, parseManifest } from './manifest.ts';
 import { classify, MANIFEST_NAME, segmentName } from './names.ts';
 import { type OutputSource, outputSources } from './output-copies.ts';
+import { CAN_PIN, PinnedFiles } from './pinned-files.ts';
 import { readBareFolder, refuseLostManifest } from './recovery.ts';
 import type { System } from './system.ts';
 
 /** What a reader sees: the state at some batch boundary that is at least as new as the moment it began to read. */
 export interface ReadFolder {
   readonly entries: LoadedEntry[];
+  /** In the place of the entries, where a saved index fitted. */
+  readonly rows: Rows<never, never> | undefined;
+  /** Gives up what the rows are read from. */
+  readonly release: () => void;
   /** Which pod it is; a folder of tastypy has no id. */
   readonly id: string | undefined;
   readonly fileSize: number;
@@ -37,12 +44,14 @@ const GIVE_UP_MS = 10_000;
 /**
  * Reads a folder's state.
  *
+ * @param cacheBytes with it a saved index is used where it fits: no shard is read then but when its lines are asked for, until `release`, and so
+ *   much of their texts is kept. Left out, everything is read and checked
  * @throws {PodError} `ERR_POD_NOT_FOUND`, `ERR_POD_NOT_FOLDER`, `ERR_POD_CORRUPT`, `ERR_POD_FORMAT`, `ERR_POD_DISK`
  */
-export function readFolder(system: System, path: string): ReadFolder {
+export function readFolder(system: System, path: string, cacheBytes?: number): ReadFolder {
   const startedMs = system.clock.monotonic();
   requireFolder(system, path);
-  const found = untilSteady(system, path, () => tryRead(system, path));
+  const found = untilSteady(system, path, () => tryRead(system, path, cacheBytes));
   return { ...found, durationMs: system.clock.monotonic() - startedMs };
 }
 
@@ -115,25 +124,43 @@ export function hasManifest(system: Pick<System, 'fs'>, path: string): boolean {
 }
 
 /** One attempt; undefined where the log was cut while it was being read. */
-function tryRead({ fs }: System, path: string): Omit<ReadFolder, 'durationMs'> | undefined {
+function tryRead({ fs }: System, path: string, cacheBytes?: number): Omit<ReadFolder, 'durationMs'> | undefined {
   const bytes = readFile(fs, path, MANIFEST_NAME);
   if (bytes === undefined) return readBare(fs, path);
   const manifest = parseManifest(path, bytes);
-  const state = readBesideWriter(fs, path, manifest);
-  if (state === undefined) return undefined;
-  const { id, fileSize, gzip, meta } = manifest;
-  const lines = state.segments.flatMap(({ scan }) => scan.outputs);
-  const outputs = (): OutputSource[] => outputSources(fs, path, manifest, lines);
-  return { entries: [...state.entries()], id, fileSize, gzip, meta, replayed: state.replayed, outputs };
+  const saved = cacheBytes === undefined || !CAN_PIN ? undefined : readIndex(fs, path, manifest);
+  const pinned = saved && new PinnedFiles(fs, path, manifest, cacheBytes as number);
+  const release = (): void => pinned?.release();
+  try {
+    const state = readBesideWriter(fs, path, manifest, { saved, pinned });
+    if (state === undefined) {
+      release();
+      return undefined;
+    }
+    const { id, fileSize, gzip, meta } = manifest;
+    const { rows, replayed } = state;
+    const lines = state.segments.flatMap(({ scan }) => scan.outputs);
+    const outputs = (): OutputSource[] => outputSources(fs, path, manifest, lines);
+    return { entries: [...state.entries()], rows, release, id, fileSize, gzip, meta, replayed, outputs };
+  } catch (error) {
+    release();
+    throw error;
+  }
 }
 
 /**
  * What a manifest, the log and the shards say together while a writer may be at work; undefined where the log was cut meanwhile.
  *
+ * @param index used where it fits, with what is to keep the files that it points into
  * @throws {PodError} `ERR_POD_CORRUPT`, which is to be believed only when it is still so a little later
  */
-export function readBesideWriter(fs: System['fs'], path: string, manifest: Manifest): FolderState | undefined {
-  const state = readFolderState(fs, path, manifest, { judge: false });
+export function readBesideWriter(
+  fs: System['fs'],
+  path: string,
+  manifest: Manifest,
+  index: Pick<ReadLimits, 'saved' | 'pinned'> = {},
+): FolderState | undefined {
+  const state = readFolderState(fs, path, manifest, { judge: false, ...index });
   const last = state.segments[state.segments.length - 1] as ListedSegment;
   if (!isUnchangedAt(fs, path, last.segment, last.scan.end)) return undefined;
   if (last.scan.tail.kind === 'rot' || last.scan.tail.kind === 'foreign')
@@ -153,6 +180,8 @@ export function readBare(fs: System['fs'], path: string): Omit<ReadFolder, 'dura
   const { gzip, shards, entries } = readBareFolder(fs, path);
   return {
     entries,
+    rows: undefined,
+    release: () => {},
     id: undefined,
     fileSize: Math.max(1, shards.get(0)?.lines ?? 1),
     gzip,

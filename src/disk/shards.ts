@@ -13,7 +13,7 @@ import { copyJson } from '../core/json.ts';
 import { type Key, parseKey } from '../core/key.ts';
 import type { Line, LineLayout } from '../core/line.ts';
 import { crcText, findByte, readFile } from './files.ts';
-import type { FileSystem } from './fs.ts';
+import type { ReadableFiles } from './fs.ts';
 import { shardLineFormat, TextInMemory } from './line-formats.ts';
 import { NEWLINE } from './log-format.ts';
 import type { ShardContent } from './manifest.ts';
@@ -82,7 +82,7 @@ export function packShard(text: Buffer, gzip: boolean): Buffer {
  * @returns `damaged` where a gzipped file cannot be unpacked
  */
 export function readShardText(
-  fs: FileSystem,
+  fs: ReadableFiles,
   folder: string,
   name: string,
   gzip: boolean,

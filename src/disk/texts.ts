@@ -1,5 +1,5 @@
 /**
- * The lines of a folder that is open for writing, read from its files when they are asked for.
+ * The lines of a folder that is open, read from its files when they are asked for.
  *
  * Files that fit into the cache are read whole; of the others one line is read at a time, or a stretch of them where lines are asked for in
  * order. Every line is checked against the crc that was taken when it was written or first read, or the whole shard that it is in against
@@ -11,14 +11,14 @@ import { crc32 } from 'node:zlib';
 import type { TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
 import { closeQuietly, crcText, disk, readRange } from './files.ts';
-import type { FileSystem } from './fs.ts';
+import type { ReadableFiles } from './fs.ts';
 import { decode, LOG_LINE, shardLineFormat } from './line-formats.ts';
 import { segmentName, shardName, stagedName } from './names.ts';
 import { readShardText } from './shards.ts';
 
 /** Lines that are asked for in order are read so many bytes at a time. */
 const STRETCH_BYTES = 1 << 18;
-/** Files that are kept open. */
+/** Files that are kept open; those of readers are kept anyway (`pinned-files.ts`). */
 const OPEN_FILES_MAX = 256;
 /** A gzipped shard may unpack to this much. */
 const TEXT_BYTES_MAX = 0xffff_ffff;
@@ -50,7 +50,7 @@ interface LineFile extends TextSource {
 export class Texts {
   /** Set as soon as there is a folder; until then texts are at hand, or their files are small in number. */
   owner: TextsOwner = { gzip: false, generation: -1, shardBytes: 0, crcOf: () => undefined };
-  readonly #fs: FileSystem;
+  readonly #fs: ReadableFiles;
   readonly #path: string;
   readonly #bytesMax: number;
   readonly #shards: Map<number, ShardLines> = new Map();
@@ -69,7 +69,7 @@ export class Texts {
   /** A whole text whose lines are asked for in order, as one string: cutting a line out of it costs a tenth of decoding it. */
   #decoded: { readonly whole: WholeText; readonly text: string } | undefined;
 
-  constructor(fs: FileSystem, path: string, bytesMax: number) {
+  constructor(fs: ReadableFiles, path: string, bytesMax: number) {
     this.#fs = fs;
     this.#path = path;
     this.#bytesMax = bytesMax;

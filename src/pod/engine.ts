@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { addPlace, PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
+import type { Rows } from '../core/rows.ts';
 import { Table } from '../core/table.ts';
 import type { TableOwner } from '../core/table-owner.ts';
 import { closeFolder, compactFolder, type Layout } from '../disk/compact.ts';
@@ -61,6 +62,7 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   readonly #folder: Folder<V, K> | undefined;
   /** How a reader found the folder. */
   #read: ReadFolder | undefined;
+  readonly #cacheBytes: number;
   readonly #stopExit: () => void;
   #holds: number = 0;
   #appendScheduled: boolean = false;
@@ -82,13 +84,20 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     this.schema = options.schema;
     this.checkValue = options.schema === undefined ? undefined : schemaCheck(path, options.schema);
     const cacheBytes = options.cacheSize ?? DEFAULT_CACHE_SIZE;
+    this.#cacheBytes = cacheBytes;
     const seed = Number.parseInt(randomHex(4), 16);
     if (!this.isWritable) {
-      const read = readFolder(system, path);
-      refuseOtherLayout(path, options, read);
-      this.table = new Table(this, read.fileSize, { cacheBytes, seed });
-      this.table.load(read.entries);
-      this.#read = read;
+      const read = readFolder(system, path, cacheBytes);
+      try {
+        refuseOtherLayout(path, options, read);
+        this.table = new Table(this, read.fileSize, { cacheBytes, seed });
+        if (read.rows === undefined) this.table.load(read.entries);
+        else this.table.loadRows(asOurs(read.rows));
+      } catch (error) {
+        read.release();
+        throw error;
+      }
+      this.#read = withoutEntries(read);
       this.recovery = readerReport(read);
       this.isFresh = false;
       this.#stopExit = () => {};
@@ -253,9 +262,17 @@ export class PodEngine<V, K extends Key> implements TableOwner {
       this.#backgroundError = undefined;
       return;
     }
-    const read = readFolder(this.#system, this.path);
-    this.#read = read;
-    this.table.replaceAll(read.entries);
+    const before = this.#read;
+    const read = readFolder(this.#system, this.path, this.#cacheBytes);
+    try {
+      if (read.rows === undefined) this.table.replaceAll(read.entries);
+      else this.table.replaceRows(asOurs(read.rows));
+    } catch (error) {
+      read.release();
+      throw error;
+    }
+    this.#read = withoutEntries(read);
+    before?.release();
   }
 
   transaction<R>(change: () => R): R {
@@ -299,6 +316,7 @@ export class PodEngine<V, K extends Key> implements TableOwner {
       return;
     }
     this.#stop();
+    this.#read?.release();
   }
 
   #stop(): void {
@@ -473,6 +491,16 @@ function refuseOtherLayout(
       info: { option: conflict },
     },
   );
+}
+
+/** Once the table has them, they would only fill memory. */
+function withoutEntries(read: ReadFolder): ReadFolder {
+  return { ...read, entries: [], rows: undefined };
+}
+
+/** Rows know nothing of what a caller says its keys and values are. */
+function asOurs<V, K extends Key>(rows: Rows<never, never>): Rows<V, K> {
+  return rows as unknown as Rows<V, K>;
 }
 
 function withoutPromise<R>(path: string, result: R): R {

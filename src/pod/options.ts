@@ -38,7 +38,10 @@ export type Entries<V, K extends Key> =
 
 /** How a pod is opened. Every option may be left out. */
 export interface PodOptions<V, K extends Key> {
-  /** `'w'` (default) reads and writes, and locks the folder; `'r'` only reads, beside a writer if need be, and changes nothing. */
+  /**
+   * `'w'` (default) reads and writes, and locks the folder; `'r'` only reads, beside a writer if need be, and changes nothing. A
+   * reader of a large pod keeps its shards open until `close()`.
+   */
   mode?: 'r' | 'w' | undefined;
   /** Put in with `update()` after loading, so it overrides what is stored. */
   init?: Entries<V, K> | undefined;

@@ -397,8 +397,8 @@ export class PersistentOrderedDict<V = Json, K extends Key = string> {
   }
 
   /**
-   * Gives the handle back. The last one folds everything into the shards, frees the lock and detaches every view; calling it again
-   * does nothing.
+   * Gives the handle back. The last one folds everything into the shards, frees the lock and detaches every view; that of a reader closes the
+   * files that it keeps open. Calling it again does nothing.
    *
    * @throws {PodError} `ERR_POD_DISK`; where the last changes could not be saved, the handle stays open
    */

@@ -5,6 +5,7 @@ import { addPlace, PodError } from '../../src/core/errors.ts';
 import type { Json } from '../../src/core/json.ts';
 import type { Key } from '../../src/core/key.ts';
 import { shardLines } from '../../src/core/line.ts';
+import { Rows } from '../../src/core/rows.ts';
 import { Table } from '../../src/core/table.ts';
 import type { TableObserver, TableOwner } from '../../src/core/table-owner.ts';
 import fc from '../fast-check.ts';
@@ -426,6 +427,42 @@ describe('loading', () => {
     t.replaceAll(loaded({ a: '{"n":1}', b: '2' }).entries);
     expect(keysOf(t.entries())).toEqual(['a', 'b']);
     expect(() => (view.n = 2)).toThrow('detached');
+  });
+
+  it('saved rows in the place of everything get numbers that nothing had before', () => {
+    const rows = (): Rows<Json, Key> => {
+      const made = new Rows<Json, Key>(1);
+      for (const [n, item] of loaded({ a: '1', b: '2' }).entries.entries())
+        made.pushLoaded(item, item.key as string, n);
+      return made;
+    };
+    const { table: t } = table(2);
+    t.loadRows(rows());
+    const numbers = (): number[] => [...t.entries()].map(({ number }) => number);
+    expect(numbers()).toEqual([0, 1]);
+    const old = t.find('a') as Entry<Json, Key>;
+    t.replaceRows(rows());
+    expect(numbers()).toEqual([2, 3]);
+    expect(t.current(old)).toBeUndefined();
+    t.replaceAll(loaded({ a: '1' }).entries);
+    expect(numbers()).toEqual([4]);
+  });
+
+  it('nothing changes where what is to be put in the place of everything cannot be read', () => {
+    const { table: t } = table(2);
+    t.load(loaded({ a: '{"n":1}' }).entries);
+    const view = t.find('a')?.value as { n: number };
+    let rebuilt = 0;
+    t.observe({
+      entryChanged: () => {},
+      entryRemoved: () => {},
+      tableRebuilt: () => void rebuilt++,
+      stateOf: (value) => (value as { n: number }).n,
+    });
+    expect(() => t.replaceAll(loaded({ a: '{"n":2}', b: '{' }).entries)).toThrow(PodError);
+    expect([keysOf(t.entries()), view.n, rebuilt]).toEqual([['a'], 1, 1]);
+    view.n = 3;
+    expect(t.find('a')?.plain).toEqual({ n: 3 });
   });
 });
 

@@ -11,6 +11,7 @@ import { Fold } from '../../src/disk/fold.ts';
 import type { Folder } from '../../src/disk/folder.ts';
 import { IndexWriter } from '../../src/disk/index-writer.ts';
 import { INDEX_NAME } from '../../src/disk/names.ts';
+import { readFolder } from '../../src/disk/reader.ts';
 import { bindFolder, recoverFolder } from '../../src/disk/recovery.ts';
 import {
   type DiskImage,
@@ -57,6 +58,22 @@ export function openOn(
   return { system, fs, table, folder, fromIndex: recovered.rows !== undefined };
 }
 
+/** A pod that is open for reading. */
+export interface ReadPod {
+  readonly table: Table<Json, Key>;
+  readonly fromIndex: boolean;
+  release(): void;
+}
+
+/** Opens the pod on a disk for reading, beside a writer or alone. */
+export function readOn(fs: MemoryFileSystem, { cacheBytes = 0 }: PodSettings = {}): ReadPod {
+  const { entries, rows, fileSize, release } = readFolder(testSystem({ fs }), PATH, cacheBytes);
+  const table = new Table<Json, Key>(owner, fileSize, { cacheBytes, seed: 1 });
+  if (rows === undefined) table.load(entries);
+  else table.loadRows(rows as never);
+  return { table, fromIndex: rows !== undefined, release };
+}
+
 /** Opens what a disk holds. The disk itself stays as it is. */
 export function openImage(image: DiskImage, settings: PodSettings = {}): IndexedPod {
   return openOn(MemoryFileSystem.fromImage(image), settings);
@@ -83,7 +100,7 @@ export function stateOf({ table }: { readonly table: Table<Json, Key> }): [Key, 
 }
 
 /** Everything that can be asked of a table agrees: what is found, listed and counted. */
-export function checkedState(pod: IndexedPod): [Key, Json][] {
+export function checkedState(pod: { readonly table: Table<Json, Key> }): [Key, Json][] {
   const state = stateOf(pod);
   const { table } = pod;
   const cursor = table.cursor();

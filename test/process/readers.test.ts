@@ -23,28 +23,41 @@ describe('readers beside a writer that commits, syncs, folds, goes back, compact
     long: { readers: 8, audits: 20_000 },
   }[testSize];
 
-  it.each([false, true])(
-    'D1: see only states that were, none older than what was synced (gzipped: %s)',
+  it.each([
+    [false, false],
+    [true, false],
+    [false, true],
+    [true, true],
+  ])(
+    'D1: see only states that were, none older than what was synced (gzipped: %s, with a saved index: %s)',
     { timeout: 3_600_000 },
-    async (gzipped) => {
+    async (gzipped, indexed) => {
       const folder = bench.newPath();
-      const writer = bench.start('bank', [folder, String(seed), String(gzipped)]);
+      const writer = bench.start('bank', [folder, String(seed), String(gzipped), String(indexed)]);
       await writer.said('ready');
       const ended = await Promise.all(
-        Array.from({ length: readers }, () => bench.run('auditor', [folder, String(audits), String(SUM)])),
+        Array.from({ length: readers }, () =>
+          bench.run('auditor', [folder, String(audits), String(SUM), indexed ? '3' : '0']),
+        ),
       );
       writer.process.kill('SIGTERM');
       expect(await writer.finished).toMatchObject({ signal: 'SIGTERM', stderr: '' });
       let versions = 0;
+      let late = 0;
       for (const { code, stderr, lines } of ended) {
         expect({ code, stderr }, `seed ${seed}`).toEqual({ code: 0, stderr: '' });
-        const said = JSON.parse(lines[0] ?? '') as { audits: number; versions: number };
+        const said = JSON.parse(lines[0] ?? '') as { audits: number; versions: number; pinned: number };
         expect(said.audits).toBe(audits);
         versions += said.versions;
+        late += said.pinned;
       }
-      console.info(`readers, seed ${seed}: ${readers} x ${audits} audits saw ${versions} versions`);
+      console.info(
+        `readers, seed ${seed}: ${readers} x ${audits} audits saw ${versions} versions, ${late} read lines late`,
+      );
       // Else the writer stood still and nothing was tried.
       expect(versions).toBeGreaterThan(readers * 10);
+      if (indexed) expect(late).toBeGreaterThan(readers * 10);
+      else expect(late).toBe(0);
       const pod = POD.open<{ amount: number }>(folder);
       const amounts = [...pod].map(([key, { amount }]) => (key === 'version' ? 0 : amount));
       expect(amounts.reduce((sum, amount) => sum + amount)).toBe(SUM);

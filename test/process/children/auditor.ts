@@ -1,13 +1,19 @@
-/** Reads a pod again and again beside its writer, and says the first thing that is wrong. Whatever would change a file throws. */
+/**
+ * Reads a pod again and again beside its writer, some of it only a while after opening, and says the first thing that is wrong. Whatever would
+ * change a file throws.
+ */
 import childProcess from 'node:child_process';
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type PersistentOrderedDict, POD } from '../../../src/index.ts';
 import type { Account } from './bank.ts';
 import { say } from './say.ts';
 
-const [folder = '', timesText = '', sumText = ''] = process.argv.slice(2);
+const [folder = '', timesText = '', sumText = '', pauseText = '0'] = process.argv.slice(2);
+const pauseMs = Number(pauseText);
 const times = Number(timesText);
+let openFiles = 0;
 
 forbidChanges();
 
@@ -17,7 +23,14 @@ function forbidChanges(): void {
     const { O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND } = fs.constants;
     const writes = typeof flags === 'number' && (flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND)) !== 0;
     if (writes || (typeof flags === 'string' && flags !== 'r')) throw new Error(`opened to write: ${String(path)}`);
-    return open(path, flags, mode);
+    const fd = open(path, flags, mode);
+    openFiles++;
+    return fd;
+  };
+  const close = fs.closeSync;
+  fs.closeSync = (fd) => {
+    openFiles--;
+    close(fd);
   };
   const changing = {
     fs: fs as unknown as Record<string, unknown>,
@@ -79,17 +92,30 @@ function audit(pod: PersistentOrderedDict<Account>, floor: number): number {
 }
 
 const versions = new Set<number>();
+/** How often shards stayed open until the lines in them were read. */
+let pinned = 0;
+
+/** A while in which the writer goes on. */
+async function pause(filesBefore: number): Promise<void> {
+  if (openFiles > filesBefore) pinned++;
+  if (pauseMs > 0) await sleep(pauseMs);
+}
+
 let kept: PersistentOrderedDict<Account> | undefined;
 for (let n = 0; n < times; n++) {
   const floor = readFloor();
   if (n % 3 === 0) {
     kept ??= POD.open<Account>(folder, { mode: 'r' });
     kept.revert();
+    await pause(0);
     versions.add(audit(kept, floor));
   } else {
-    const pod = POD.open<Account>(folder, { mode: 'r', isolated: true });
+    const before = openFiles;
+    const pod = POD.open<Account>(folder, { mode: 'r', isolated: true, cacheSize: n % 3 === 1 ? 0 : 1 << 20 });
+    await pause(before);
     versions.add(audit(pod, floor));
     pod.close();
+    if (openFiles !== before) throw new Error(`${openFiles - before} files were left open`);
   }
 }
-say(JSON.stringify({ audits: times, versions: versions.size }));
+say(JSON.stringify({ audits: times, versions: versions.size, pinned }));

@@ -4,6 +4,7 @@
  */
 import { openSync, writeSync } from 'node:fs';
 import { POD } from '../../../src/index.ts';
+import { openIndexed } from './open-indexed.ts';
 import { nextTurn, say } from './say.ts';
 import { randomFrom } from './steps.ts';
 
@@ -19,10 +20,11 @@ export const SUM = ACCOUNTS * 100;
 /** Under this key, which is the first, `amount` is the version and no money. */
 export const VERSION = 'version';
 
-const [folder = '', seed = '', gzipped = ''] = process.argv.slice(2);
+const [folder = '', seed = '', gzipped = '', indexed = ''] = process.argv.slice(2);
 const random = randomFrom(Number(seed));
 const options = { fileSize: 5, gzipped: gzipped === 'true', syncEvery: 0 };
-let pod = POD.open<Account>(folder, options);
+const open = (): POD<Account> => (indexed === 'true' ? openIndexed(folder, options) : POD.open(folder, options));
+let pod = open();
 const floor = openSync(`${folder}.floor`, 'w+');
 let born = 0;
 
@@ -85,7 +87,7 @@ for (;;) {
       break;
     case 2:
       pod.close();
-      pod = POD.open<Account>(folder, options);
+      pod = open();
       break;
     case 3:
       await pod.flush();
