@@ -133,6 +133,8 @@ export function parseManifest(folder: string, bytes: Buffer): Manifest {
   const { shards: rows, ...rest } = Object(parsed) as { shards?: unknown };
   const result = schema.safeParse(rest);
   if (!result.success) throw corrupt(result.error.issues[0]?.message ?? 'unexpected content', result.error);
+  const shards = toShards(rows);
+  if (shards === undefined) throw corrupt('its list of shards is not one');
   // JSON.parse takes the last of two members with one name, and zod leaves `__proto__` out: what was not written by us is refused.
   if (body.includes('"__proto__"') || JSON.stringify(parsed) !== body.replaceAll('\n', '')) {
     throw corrupt('it is not in the form that everpod writes');
@@ -143,8 +145,6 @@ export function parseManifest(folder: string, bytes: Buffer): Manifest {
     if (before !== undefined && (segment <= before[0] || base < before[1]))
       throw corrupt('its log segments are out of order');
   });
-  const shards = toShards(rows);
-  if (shards === undefined) throw corrupt('its list of shards is not one');
   return {
     id: pod.id,
     epoch: pod.epoch,

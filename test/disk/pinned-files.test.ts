@@ -7,6 +7,7 @@ import type { FileSystem } from '../../src/disk/fs.ts';
 import { PinnedFiles } from '../../src/disk/pinned-files.ts';
 import { acceptEdits, repairFolder } from '../../src/disk/repair.ts';
 import { type FsCall, type MemoryFileSystem, seededRandom } from '../../src/testing/index.ts';
+import { testSize } from '../size.ts';
 import {
   bytesOf,
   checkedState,
@@ -23,11 +24,10 @@ import {
 } from './indexed.ts';
 import { PATH, thrown } from './support.ts';
 
-const size = process.env.EVERPOD_TEST_SIZE ?? 'small';
 /** How many runs of a writer with readers beside it. */
-const SEEDS = { small: 8, ci: 200, long: 5_000 }[size] ?? 8;
+const SEEDS = { small: 8, ci: 200, long: 5_000 }[testSize];
 /** Work falls between every so many calls of a reader. */
-const STRIDE = size === 'small' ? 3 : 1;
+const STRIDE = testSize === 'small' ? 3 : 1;
 
 const isShard = (path: string): boolean => /\/\d+\.json(\.gz)?$/.test(path);
 
