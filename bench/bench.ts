@@ -1,10 +1,12 @@
 /**
  * `npm run bench`: what everpod costs on this machine, beside other stores and the raw limits, measured in the same run.
  *
- * `-- --entries N` sets the size (default 1,000,000), `-- --quick` takes a fiftieth and one round instead of three, `-- --write` puts the
- * tables into `docs/performance.md` and `docs/durability.md`. `-- --huge` measures everpod alone as it grows, at `--sizes` (default 100,000 to
- * 20,000,000). `-- --shared` measures what several processes on one store cost, alone; the plain bench does so, too. `-- --steering [TASKS] [ROUNDS]` measures what groups, breaker, priorities, outputs and blame cost.
- * `-- --profile` says where everpod's time goes.
+ * `-- --entries N` sets the size (default 1,000,000), `-- --rounds N` how often everybody has his turn (default 3), `-- --quick` takes a
+ * fiftieth and one round, `-- --write` puts the tables into `docs/performance.md` and `docs/durability.md`.
+ *
+ * `-- --huge` measures everpod alone as it grows, at `--sizes` (default 100,000 to 20,000,000). `-- --shared` measures what several processes on
+ * one store cost, alone; the plain bench does so, too. `-- --steering [TASKS] [ROUNDS]` measures what groups, breaker, priorities, outputs and
+ * blame cost. `-- --profile` says where everpod's time goes.
  */
 import { readFileSync, statfsSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
@@ -32,6 +34,7 @@ const { values } = parseArgs({
   options: {
     entries: { type: 'string' },
     quick: { type: 'boolean' },
+    rounds: { type: 'string' },
     write: { type: 'boolean' },
     huge: { type: 'boolean' },
     shared: { type: 'boolean' },
@@ -46,6 +49,9 @@ const quick = values.quick === true;
 const entries = Number(values.entries ?? (quick ? ENTRIES / 50 : ENTRIES));
 if (!Number.isSafeInteger(entries) || entries < ENTRIES_MIN)
   throw new Error(`--entries must be at least ${ENTRIES_MIN}.`);
+
+const rounds = Number(values.rounds ?? (quick ? 1 : ROUNDS));
+if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error('--rounds must be at least 1.');
 
 const sizes: Sizes = {
   entries,
@@ -98,7 +104,6 @@ const configurations = contestants.map(
 const durability = await durabilityTable(quick ? 2000 : 20_000);
 console.log(`${durability}\n`);
 
-const rounds = quick ? 1 : ROUNDS;
 const samples = await measureAll(contestants, sizes, rounds, progress);
 if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
 const result = report(rowsOf(sizes), contestants, samples);
