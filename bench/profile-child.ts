@@ -82,8 +82,7 @@ await inFolder(async (folder) => {
         tracker.addManyIfAbsent([crawlKey(next), crawlKey(next + 1), crawlKey(next >> 1)]);
         next += 2;
         tracker.markDone(key);
-        if (durability === 'process') await null;
-        else if (++taken % BATCH === 0) tracker.sync();
+        if (durability === 'exit' && ++taken % BATCH === 0) tracker.sync();
       }
     });
     tracker.close();

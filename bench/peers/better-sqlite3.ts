@@ -123,7 +123,7 @@ function queue(database: Database, safeSteps: boolean): TaskQueue {
       commit.run();
     },
     crawl(tasks, linksOf) {
-      if (!safeSteps) begin.run();
+      begin.run();
       let taken = 0;
       for (; taken < tasks; taken++) {
         if (position === ahead.length) {
@@ -134,13 +134,14 @@ function queue(database: Database, safeSteps: boolean): TaskQueue {
         if (task === undefined) break;
         last = task[0];
         claim.run(last);
+        // The end of one task and the claim of the next are one transaction.
+        if (safeSteps) commit.run();
         const links = linksOf(task[1]);
         if (safeSteps) begin.run();
         for (const link of links) add.run(link);
         finish.run(last);
-        if (safeSteps) commit.run();
       }
-      if (!safeSteps) commit.run();
+      commit.run();
       return taken;
     },
     counts() {

@@ -116,7 +116,7 @@ async function queue(level: Level<TaskRecord | string>, safeSteps: boolean): Pro
   };
   const add = (key: string, task: TaskRecord): void => {
     changes.push({ type: 'put', key: `t${key}`, value: task });
-    if (!safeSteps) pending.set(key, task);
+    pending.set(key, task);
     if (task._done) return;
     const place = `n${String(++added).padStart(12, '0')}`;
     changes.push({ type: 'put', key: place, value: key });
@@ -148,17 +148,20 @@ async function queue(level: Level<TaskRecord | string>, safeSteps: boolean): Pro
         last = place;
         const task = pending.get(key) ?? (level.getSync(`t${key}`) as TaskRecord);
         task._tries++;
-        if (safeSteps) await level.put(`t${key}`, task, { sync: false });
+        if (safeSteps) {
+          // The end of one task and the claim of the next are one batch.
+          changes.push({ type: 'put', key: `t${key}`, value: task });
+          await write(false);
+        }
         for (const link of linksOf(key)) {
           if (pending.has(link) || level.getSync(`t${link}`) !== undefined) continue;
           add(link, { _tries: 0, _done: false, _aborted: false });
         }
         task._done = true;
-        if (!safeSteps) pending.set(key, task);
+        pending.set(key, task);
         changes.push({ type: 'put', key: `t${key}`, value: task }, { type: 'del', key: place });
-        if (safeSteps) await write(false);
       }
-      if (!safeSteps) await write(true);
+      await write(!safeSteps);
       return taken;
     },
     async counts() {

@@ -63,9 +63,10 @@ function stepQueue(tracker: ProgressTracker): TaskQueue {
       for (const key of tracker.tryKeys({ limit: tasks })) {
         taken++;
         tracker.addManyIfAbsent(linksOf(key));
+        // Known with the claim of the next one, which takes everything before it into the log.
         tracker.markDone(key);
-        await null; // the end of the turn: from here on the task is known to be done
       }
+      await null; // The end of the turn: from here on the last one is known to be done, too.
       return taken;
     },
   };

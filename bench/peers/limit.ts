@@ -156,6 +156,7 @@ function queue(folder: string, safety: Safety): TaskQueue {
         const task = tasks.get(key) as TaskRecord;
         task._tries++;
         lines += line(key, task);
+        // The end of one task and the claim of the next are one append.
         if (safety === 'step') append();
         for (const link of linksOf(key)) {
           if (tasks.has(link)) continue;
@@ -166,12 +167,9 @@ function queue(folder: string, safety: Safety): TaskQueue {
         }
         task._done = true;
         lines += line(key, task);
-        if (safety === 'step') append();
       }
-      if (safety === 'batch') {
-        append();
-        fdatasyncSync(fd);
-      }
+      append();
+      if (safety === 'batch') fdatasyncSync(fd);
       return taken - before;
     },
     counts: () => countTasks(tasks.values()),

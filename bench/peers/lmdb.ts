@@ -94,6 +94,13 @@ function store(root: Database<unknown, string>, folder: string, encoding: LmdbEn
   };
 }
 
+/** A task that is being worked on. */
+interface Claimed {
+  readonly place: number;
+  readonly key: string;
+  readonly task: TaskRecord;
+}
+
 /** The tasks by key, and the numbers of those that are to do, in the order in which they were added. */
 function queue(root: Database<unknown, string>, encoding: LmdbEncoding, safeSteps: boolean): TaskQueue {
   const tasks = root.openDB<unknown, string>(options('tasks', encoding));
@@ -105,42 +112,46 @@ function queue(root: Database<unknown, string>, encoding: LmdbEncoding, safeStep
   let added = 0;
   for (const { key } of todo.getRange()) added = Math.max(added, key);
 
-  const together = safeSteps
-    ? (work: () => void) => root.transactionSync(work)
-    : (work: () => void): void => {
-        work();
-      };
+  const together = <R>(work: () => R): R => (safeSteps ? root.transactionSync(work) : work());
 
-  const step = (linksOf: (key: string) => readonly string[]): boolean => {
+  const claim = (): Claimed | undefined => {
     if (position === ahead.length) {
       ahead = [...todo.getRange({ start: last + 1, limit: READ_AHEAD })];
       position = 0;
     }
     const next = ahead[position++];
-    if (next === undefined) return false;
+    if (next === undefined) return undefined;
     last = next.key;
     const task = unpack<TaskRecord>(tasks.get(next.value));
     task._tries++;
-    together(() => {
-      tasks.putSync(next.value, pack(task));
-    });
-    const links = linksOf(next.value);
-    together(() => {
-      for (const link of links) {
-        if (tasks.doesExist(link)) continue;
-        tasks.putSync(link, pack({ _tries: 0, _done: false, _aborted: false }));
-        todo.putSync(++added, link);
-      }
-      task._done = true;
-      tasks.putSync(next.value, pack(task));
-      todo.removeSync(next.key);
-    });
-    return true;
+    tasks.putSync(next.value, pack(task));
+    return { place: next.key, key: next.value, task };
+  };
+
+  const finish = ({ place, key, task }: Claimed, links: readonly string[]): void => {
+    for (const link of links) {
+      if (tasks.doesExist(link)) continue;
+      tasks.putSync(link, pack({ _tries: 0, _done: false, _aborted: false }));
+      todo.putSync(++added, link);
+    }
+    task._done = true;
+    tasks.putSync(key, pack(task));
+    todo.removeSync(place);
   };
 
   const steps = (count: number, linksOf: (key: string) => readonly string[]): number => {
     let taken = 0;
-    while (taken < count && step(linksOf)) taken++;
+    let claimed = together(claim);
+    while (claimed !== undefined) {
+      const current = claimed;
+      const links = linksOf(current.key);
+      taken++;
+      // The end of one task and the claim of the next are one transaction.
+      claimed = together(() => {
+        finish(current, links);
+        return taken < count ? claim() : undefined;
+      });
+    }
     return taken;
   };
 
