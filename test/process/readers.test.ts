@@ -19,8 +19,8 @@ const SUM = 2_400;
 describe('readers beside a writer that commits, syncs, folds, goes back, compacts and reopens', () => {
   const { readers, audits } = {
     small: { readers: 2, audits: 150 },
-    ci: { readers: 4, audits: 4_000 },
-    long: { readers: 8, audits: 20_000 },
+    ci: { readers: 4, audits: 2_000 },
+    long: { readers: 8, audits: 10_000 },
   }[testSize];
 
   it.each([
