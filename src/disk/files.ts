@@ -122,6 +122,11 @@ export function errorCode(error: unknown): string | undefined {
   return typeof code === 'string' && (syscall !== undefined || /^E[A-Z0-9]+$/.test(code)) ? code : undefined;
 }
 
+/** An error as the system's calls throw them. */
+export function systemError(code: string, syscall: string, path: string): Error {
+  return Object.assign(new Error(`${code}: ${syscall} '${path}'`), { code, syscall, path });
+}
+
 /** Removes a file that may be gone already. */
 export function removeFile(fs: FileSystem, folder: string, name: string): void {
   try {

@@ -22,6 +22,7 @@ import {
   replaceManifest,
   type SegmentRef,
   type ShardContent,
+  shardBytesOf,
 } from './manifest.ts';
 import { LOCK_NAME, segmentName, shardName } from './names.ts';
 import { EMPTY_OUTPUT, type FoundOutput, Outputs } from './outputs.ts';
@@ -119,9 +120,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
 
   /** Bytes of all shards' texts. */
   get shardBytes(): number {
-    let bytes = 0;
-    for (const content of this.contents.values()) bytes += content.bytes;
-    return bytes;
+    return shardBytesOf(this.contents);
   }
 
   /** The crc of a shard's text, as it was read or written last. */

@@ -7,13 +7,13 @@
  * file names a process that is alive. No name is used twice, so a dead owner's file is removed without a race.
  */
 import { spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { PodError } from '../core/errors.ts';
 import { diskError, errorCode } from './files.ts';
 import { ADDRESS_NAME, LOCK_NAME } from './names.ts';
+import { randomHex } from './random.ts';
 
 /** Who holds, or last held, a lock. */
 export interface LockOwner {
@@ -193,7 +193,7 @@ interface Claim {
 
 /** Puts down a file that names this process, complete from the moment it can be seen. Returns its name. */
 function putDownClaim(folder: string): string {
-  const name = `${LOCK_NAME}.held.${randomBytes(8).toString('hex')}`;
+  const name = `${LOCK_NAME}.held.${randomHex(8)}`;
   const unfinished = join(folder, `.${name}.tmp`);
   try {
     fs.writeFileSync(unfinished, ownerText(thisProcess()), { mode: 0o600, flag: 'wx' });

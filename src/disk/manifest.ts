@@ -37,6 +37,13 @@ export interface ShardContent {
   readonly tastypy: boolean;
 }
 
+/** Bytes of all shards' texts. */
+export function shardBytesOf(shards: ReadonlyMap<number, ShardContent>): number {
+  let sum = 0;
+  for (const { bytes } of shards.values()) sum += bytes;
+  return sum;
+}
+
 /** What the manifest says about a file of outputs: its beginning, to which the log holds what came since. */
 export interface OutputContent {
   readonly bytes: number;
@@ -78,12 +85,12 @@ export interface Manifest {
 
 const count = z.number().int().min(0).max(COUNT_MAX);
 const SHARD_NUMBER = /^(0|[1-9]\d{0,8})$/;
-const CRC = /^[0-9a-f]{8}$/;
-const crc = z.string().regex(CRC);
+const HEX8 = /^[0-9a-f]{8}$/;
+const crc = z.string().regex(HEX8);
 /** All but the list of shards. */
 const schema = z.strictObject({
   format: z.literal([1, FORMAT]),
-  id: z.string().regex(/^[0-9a-f]{8}$/),
+  id: z.string().regex(HEX8),
   epoch: count,
   gen: z.number().int().min(0).max(NAMED_MAX),
   fileSize: z.number().int().min(1).max(1_000_000_000),
@@ -182,7 +189,7 @@ function toShard(row: unknown): ShardContent | undefined {
   if (!Array.isArray(row)) return undefined;
   const [lines, bytes, checksum, seq, ...more] = row as unknown[];
   if (!isCount(lines) || !isCount(bytes) || !isCount(seq)) return undefined;
-  if (typeof checksum !== 'string' || !CRC.test(checksum)) return undefined;
+  if (typeof checksum !== 'string' || !HEX8.test(checksum)) return undefined;
   const tastypy = more.at(-1) === 't';
   if (tastypy) more.pop();
   if (more.length > 1 || !more.every(isCount)) return undefined;

@@ -6,10 +6,10 @@
  */
 import type { Buffer } from 'node:buffer';
 import { PodError } from '../core/errors.ts';
-import { closeQuietly, errorCode } from './files.ts';
+import { closeQuietly, errorCode, systemError } from './files.ts';
 import type { FileStat, FileSystem, ReadableFiles } from './fs.ts';
 import type { LogRecord } from './log-reader.ts';
-import type { Manifest } from './manifest.ts';
+import { type Manifest, shardBytesOf } from './manifest.ts';
 import { Texts } from './texts.ts';
 
 /** Windows renames no file over one that is open: a reader would hold up the writer's folds. */
@@ -47,7 +47,7 @@ export class PinnedFiles implements ReadableFiles {
     this.texts.owner = {
       gzip,
       generation,
-      shardBytes: [...shards.values()].reduce((sum, { bytes }) => sum + bytes, 0),
+      shardBytes: shardBytesOf(shards),
       crcOf: (shard) => shards.get(shard)?.crc,
     };
   }
@@ -60,7 +60,7 @@ export class PinnedFiles implements ReadableFiles {
   stat(path: string): FileStat | undefined {
     const known = this.#descriptors.get(path);
     if (known !== undefined) return this.#fs.fstat(known);
-    if (this.#descriptors.size === FILES_MAX) throw systemError('EMFILE', path);
+    if (this.#descriptors.size === FILES_MAX) throw systemError('EMFILE', 'open', path);
     let fd: number;
     try {
       fd = this.#fs.open(path, 'r');
@@ -125,7 +125,7 @@ export class PinnedFiles implements ReadableFiles {
       });
     }
     const found = this.#descriptors.get(path) ?? this.#logNumbers.get(path);
-    if (found === undefined) throw systemError('ENOENT', path);
+    if (found === undefined) throw systemError('ENOENT', 'open', path);
     return found;
   }
 
@@ -157,8 +157,4 @@ function pieceAt(pieces: readonly Piece[], position: number): Piece | undefined 
     else high = middle;
   }
   return pieces[low - 1];
-}
-
-function systemError(code: string, path: string): Error {
-  return Object.assign(new Error(`${code}: open '${path}'`), { code, syscall: 'open', path });
 }

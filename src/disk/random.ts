@@ -1,5 +1,5 @@
 /**
- * What is drawn at random on the disk floor, in one place: the id of a pod, the salt of a segment, names that nobody can plant.
+ * What is drawn at random, in one place: the id of a pod, the salt of a segment, names that nobody can plant, tokens that nobody can guess.
  */
 import { randomBytes } from 'node:crypto';
 

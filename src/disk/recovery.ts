@@ -25,6 +25,7 @@ import {
   removeQuietly,
   replaceManifest,
   type ShardContent,
+  shardBytesOf,
 } from './manifest.ts';
 import {
   classify,
@@ -374,7 +375,7 @@ function recover(
   texts.owner = {
     gzip: manifest.gzip,
     generation: manifest.generation,
-    shardBytes: [...manifest.shards.values()].reduce((sum, { bytes }) => sum + bytes, 0),
+    shardBytes: shardBytesOf(manifest.shards),
     // A fold may have made a shard newer than what the manifest lists, so here each line is checked.
     crcOf: () => undefined,
   };

@@ -4,7 +4,7 @@
  * Only the user of the folder can read the note or reach the socket; its token keeps out whoever learns of the socket all the same.
  */
 import { Buffer } from 'node:buffer';
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import * as nodeFs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +13,7 @@ import { PodError } from '../core/errors.ts';
 import { disk, diskError, readFile, removeQuietly, writeAll } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import { ADDRESS_NAME, isSocketName, newSocketName, temporaryName } from './names.ts';
+import { randomHex } from './random.ts';
 
 /** The systems' limits are 108 bytes (Linux) and 104 (macOS), with a NUL at the end (reliability F19). */
 const SOCKET_PATH_BYTES_MAX = 100;
@@ -81,7 +82,7 @@ function removeSocket(fs: FileSystem, socket: string): void {
  */
 export function newSocketPath(fs: FileSystem, folder: string, shared: boolean = false): string {
   if (process.platform === 'win32') {
-    return `\\\\.\\pipe\\everpod-${createHash('sha256').update(folder).digest('hex').slice(0, 16)}-${randomBytes(8).toString('hex')}`;
+    return `\\\\.\\pipe\\everpod-${createHash('sha256').update(folder).digest('hex').slice(0, 16)}-${randomHex(8)}`;
   }
   // Whoever has the lock is the only owner, so these are of owners that are gone.
   for (const name of disk(folder, 'list the folder', () => fs.readdir(folder))) {
@@ -90,7 +91,7 @@ export function newSocketPath(fs: FileSystem, folder: string, shared: boolean = 
   const inside = join(folder, newSocketName());
   if (!shared && Buffer.byteLength(inside) <= SOCKET_PATH_BYTES_MAX) return inside;
   const place = privateFolder();
-  return join(place, `${randomBytes(8).toString('hex')}.sock`);
+  return join(place, `${randomHex(8)}.sock`);
 }
 
 /**

@@ -88,16 +88,12 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     const seed = Number.parseInt(randomHex(4), 16);
     if (!this.isWritable) {
       const read = readFolder(system, path, cacheBytes);
-      try {
+      this.table = new Table(this, read.fileSize, { cacheBytes, seed });
+      this.#take(read, () => {
         refuseOtherLayout(path, options, read);
-        this.table = new Table(this, read.fileSize, { cacheBytes, seed });
         if (read.rows === undefined) this.table.load(read.entries);
         else this.table.loadRows(asOurs(read.rows));
-      } catch (error) {
-        read.release();
-        throw error;
-      }
-      this.#read = withoutEntries(read);
+      });
       this.recovery = readerReport(read);
       this.isFresh = false;
       this.#stopExit = () => {};
@@ -262,17 +258,24 @@ export class PodEngine<V, K extends Key> implements TableOwner {
       this.#backgroundError = undefined;
       return;
     }
-    const before = this.#read;
     const read = readFolder(this.#system, this.path, this.#cacheBytes);
-    try {
+    this.#take(read, () => {
       if (read.rows === undefined) this.table.replaceAll(read.entries);
       else this.table.replaceRows(asOurs(read.rows));
+    });
+  }
+
+  /** Keeps what a reader read once the table has it; what it read before is given up then, and not where the table refuses. */
+  #take(read: ReadFolder, fill: () => void): void {
+    try {
+      fill();
     } catch (error) {
       read.release();
       throw error;
     }
-    this.#read = withoutEntries(read);
-    before?.release();
+    this.#read?.release();
+    // The table has them; here they would only fill memory.
+    this.#read = { ...read, entries: [], rows: undefined };
   }
 
   transaction<R>(change: () => R): R {
@@ -491,11 +494,6 @@ function refuseOtherLayout(
       info: { option: conflict },
     },
   );
-}
-
-/** Once the table has them, they would only fill memory. */
-function withoutEntries(read: ReadFolder): ReadFolder {
-  return { ...read, entries: [], rows: undefined };
 }
 
 /** Rows know nothing of what a caller says its keys and values are. */

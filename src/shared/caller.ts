@@ -4,9 +4,9 @@
  * States: joining, joined, lost (no owner could be reached; the next call tries again), closed. Calls are numbered; the owner carries out each
  * number once.
  */
-import { randomBytes } from 'node:crypto';
 import { PodError } from '../core/errors.ts';
 import { atExit } from '../disk/exit.ts';
+import { randomHex } from '../disk/random.ts';
 import { type Joined, join } from './join.ts';
 import type { Link } from './link.ts';
 import type { OwnerOptions } from './owner.ts';
@@ -36,7 +36,7 @@ export class Caller {
   readonly unused: Set<string> = new Set();
   readonly #options: OwnerOptions;
   readonly #reconnectMs: number;
-  readonly #client: string = randomBytes(16).toString('hex');
+  readonly #client: string = randomHex(16);
   #joined: Joined | undefined;
   #joining: Promise<void> | undefined;
   #closed: boolean = false;

@@ -4,10 +4,10 @@
  * All loops that run at the same time make one pass. A task that fails in it comes again in the next one, as in a local loop; one whose worker
  * died comes again in the same. The pass ends for everyone when nothing is left and nothing is claimed.
  */
-import { randomBytes } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { PodError } from '../core/errors.ts';
 import { type Key, type KeyIdentity, keyIdentity } from '../core/key.ts';
+import { randomHex } from '../disk/random.ts';
 import { DueQueue } from '../tracker/due-queue.ts';
 import { retryAtOf, type Task, type TaskError } from '../tracker/task.ts';
 import type { ProgressTracker } from '../tracker/tracker.ts';
@@ -52,7 +52,7 @@ export class ClaimDesk {
   readonly #clock: Clock;
   readonly #maxDeaths: number;
   /** Begins every token of this owner. */
-  readonly #origin: string = randomBytes(6).toString('hex');
+  readonly #origin: string = randomHex(6);
   #count: number = 0;
   #pass: Pass | undefined;
   /** Tasks that came back. */

@@ -1,9 +1,9 @@
 /**
  * A client's end of the channel to the owner of a shared pod, over a socket.
  */
-import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { PodError } from '../core/errors.ts';
+import { randomHex } from '../disk/random.ts';
 import type { Address } from '../disk/shared-address.ts';
 import { FrameReader } from './frames.ts';
 import { isProof, parseHello, parseWelcome, proofOf, type Welcome } from './greeting.ts';
@@ -66,7 +66,7 @@ class ClientEnd implements Link {
   readonly #identity: Identity;
   readonly #events: LinkEvents;
   readonly #settle: (outcome: Link | undefined | PodError) => void;
-  readonly #nonce: string = randomBytes(16).toString('hex');
+  readonly #nonce: string = randomHex(16);
   #ownerNonce: string | undefined;
   #welcome: Welcome | undefined;
   #ended: boolean = false;

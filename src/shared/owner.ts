@@ -1,10 +1,10 @@
 /**
  * The process that has the folder: opens it, carries out what clients ask, and lets them find it.
  */
-import { randomBytes } from 'node:crypto';
 import { PodError } from '../core/errors.ts';
 import type { Json } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
+import { randomHex } from '../disk/random.ts';
 import { newSocketPath, removeAddress, writeAddress } from '../disk/shared-address.ts';
 import { nodeSystem } from '../disk/system.ts';
 import type { PodOptions } from '../pod/options.ts';
@@ -32,7 +32,7 @@ export class Owner {
   readonly kind: 'pod' | 'tracker';
   readonly #pod: PersistentOrderedDict<Json, Key>;
   readonly #broker: Broker;
-  readonly #token: string = randomBytes(32).toString('hex');
+  readonly #token: string = randomHex(32);
   #listener: Listener | undefined;
   #socketPath: string = '';
   /** Called when the owner has ended. */

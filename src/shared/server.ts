@@ -1,10 +1,10 @@
 /**
  * Lets other processes reach the owner of a shared pod: listens on a socket, greets, and cuts off whoever breaks the rules.
  */
-import { randomBytes } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 import { PodError } from '../core/errors.ts';
+import { randomHex } from '../disk/random.ts';
 import type { Broker } from './broker.ts';
 import { FrameReader } from './frames.ts';
 import { type ClientGreeting, helloOf, isProof, parseClientGreeting, proofOf, type Welcome } from './greeting.ts';
@@ -72,7 +72,7 @@ class Connection {
   readonly #socket: Socket;
   readonly #options: ListenOptions;
   readonly #reader: FrameReader;
-  readonly #nonce: string = randomBytes(16).toString('hex');
+  readonly #nonce: string = randomHex(16);
   readonly #onEnd: () => void;
   #session: Session | undefined;
   #ended: boolean = false;

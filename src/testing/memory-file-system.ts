@@ -4,6 +4,7 @@
  *
  * It stands where Node's stands (`FileSystem`), so the real code runs on it, a thousand times faster than on a disk.
  */
+import { systemError } from '../disk/files.ts';
 import type { FileStat, FileSystem, OpenMode } from '../disk/fs.ts';
 import { MemoryNode, type OpenOperation, type Survival } from './memory-files.ts';
 
@@ -505,10 +506,6 @@ export class MemoryFileSystem implements FileSystem {
 function statOf(node: MemoryNode): FileStat {
   const { id, data, mtimeMs, isFolder } = node;
   return { dev: 1, ino: id, size: data.length, mtimeMs, isFile: !isFolder, isFolder };
-}
-
-function systemError(code: string, syscall: string, path: string): Error {
-  return Object.assign(new Error(`${code}: ${syscall} '${path}'`), { code, syscall, path });
 }
 
 function parentOf(path: string): string {

@@ -170,7 +170,7 @@ function afterCall(
 type AnyFolder = Folder<never, Key>;
 
 /** Puts another method in the place of a folder's; the real one is handed over. */
-function patchFolder<Name extends 'sync' | 'appendIntents' | 'rotate' | 'mark' | 'flush' | 'rememberStat'>(
+function patchFolder<Name extends 'sync' | 'appendIntents' | 'mark' | 'flush' | 'rememberStat'>(
   name: Name,
   make: (real: AnyFolder[Name]) => (this: AnyFolder, ...args: never[]) => unknown,
 ): void {
@@ -191,23 +191,25 @@ const loose: DiskImage = new Map([
   [`${PATH}/1.json`, Buffer.from('"c"\t{"n":3}\n')],
 ]);
 
-/** A folder's `sync` does nothing while a step of this work runs. */
-function skipSyncInSteps(work: { step(): boolean }): void {
-  let isStepping = false;
-  const { step } = work;
-  vi.spyOn(work, 'step').mockImplementation(function (this: typeof work) {
-    isStepping = true;
+/** While a method of `owner` runs, a folder does something else than to sync, or nothing. */
+function patchSyncIn(owner: object, name: string, instead: (folder: AnyFolder) => void = () => {}): void {
+  const methods = owner as Record<string, () => unknown>;
+  const real = methods[name] as () => unknown;
+  let isRunning = false;
+  vi.spyOn(methods, name).mockImplementation(function (this: unknown) {
+    isRunning = true;
     try {
-      return step.call(this);
+      return real.call(this);
     } finally {
-      isStepping = false;
+      isRunning = false;
     }
   });
   patchFolder(
     'sync',
-    (real) =>
+    (sync) =>
       function (this: AnyFolder, ...args: never[]) {
-        if (!isStepping) real.call(this, ...args);
+        if (isRunning) instead(this);
+        else sync.call(this, ...args);
       },
   );
 }
@@ -416,33 +418,13 @@ const mutants: Readonly<Record<string, Mutant>> = {
   },
   rotateUnsynced: {
     patch: () => {
-      let rotating = false;
-      patchFolder(
-        'rotate',
-        (real) =>
-          function (this: AnyFolder) {
-            rotating = true;
-            try {
-              real.call(this);
-            } finally {
-              rotating = false;
-            }
-          },
-      );
-      patchFolder(
-        'sync',
-        (real) =>
-          function (this: AnyFolder, ...args: never[]) {
-            if (rotating) this.append('sync');
-            else real.call(this, ...args);
-          },
-      );
+      patchSyncIn(Folder.prototype, 'rotate', (folder) => folder.append('sync'));
     },
     first: ['a fold with changes and a revert between its slices'],
   },
   foldUnsynced: {
     patch: () => {
-      skipSyncInSteps(Fold.prototype);
+      patchSyncIn(Fold.prototype, 'step');
     },
     first: ['deleted and added again before a new key, folded but the log kept'],
   },
@@ -631,7 +613,7 @@ const indexMutants: Readonly<Record<string, Mutant>> = {
   },
   indexNoSync: {
     patch: () => {
-      skipSyncInSteps(IndexWriter.prototype);
+      patchSyncIn(IndexWriter.prototype, 'step');
     },
     look: losesWhatIsIndexed,
   },
