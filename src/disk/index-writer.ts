@@ -18,7 +18,7 @@ import { type SegmentLines, ShardLines } from './texts.ts';
 /** A pod with fewer entries is read whole in less time than a file more is worth. */
 const ENTRIES_MIN = 10_000;
 /** A slice ends after the piece in which it passes this time. */
-const SLICE_MS = 8;
+const SLICE_MS = 4;
 /** Buckets are written so many numbers at a time. */
 const PIECE_NUMBERS = 1 << 18;
 
