@@ -93,6 +93,7 @@ export class Fold<V, K extends Key> {
     const older = segments.filter(([segment]) => segment < this.#segment);
     // It began because the index was due, and nothing had been written since the last fold.
     if (older.length === 0 && dropped.size === 0 && !this.#hasFolded) return;
+    folder.carryNotes();
     folder.writeManifest({
       segments: segments.filter(([segment]) => segment >= this.#segment),
       shards: listedContents(folder),

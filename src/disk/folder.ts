@@ -25,6 +25,7 @@ import {
   shardBytesOf,
 } from './manifest.ts';
 import { LOCK_NAME, segmentName, shardName } from './names.ts';
+import { Notes } from './notes.ts';
 import { EMPTY_OUTPUT, type FoundOutput, Outputs } from './outputs.ts';
 import type { System } from './system.ts';
 import type { Texts, TextsOwner } from './texts.ts';
@@ -47,6 +48,8 @@ export interface OpenedFolder {
   readonly isIndexed?: boolean;
   /** The files of outputs, if there are any. */
   readonly outputs?: readonly FoundOutput[];
+  /** The notes that count, as JSON texts. */
+  readonly notes?: readonly string[];
 }
 
 export class Folder<V, K extends Key> implements TextsOwner {
@@ -55,6 +58,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
   readonly table: Table<V, K>;
   readonly texts: Texts;
   readonly outputs: Outputs;
+  readonly notes: Notes;
   manifest: Manifest;
   log: LogWriter;
   /** What each shard file holds now, which a fold may have made newer than what the manifest lists. */
@@ -66,6 +70,8 @@ export class Folder<V, K extends Key> implements TextsOwner {
   point: LogPosition;
   durable: number;
   olderLogBytes: number;
+  /** Bytes in the log that only carry notes on: folding would not make them fewer. */
+  #carriedBytes: number = 0;
   /** There is no saved index that fits, so opening the folder would mean reading all of it. */
   indexDue: boolean;
   /** Set when the disk failed in a way that cannot be worked around: reads go on, nothing is acknowledged. */
@@ -93,6 +99,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
     this.texts.owner = this;
     this.#lock = lock;
     this.outputs = new Outputs(system.fs, path, opened.outputs ?? [], opened.log.end.s, (step) => table.onUndo(step));
+    this.notes = new Notes(opened.notes ?? [], (step) => table.onUndo(step));
     this.indexDue = opened.isIndexed !== true;
     for (const [shard, { lines }] of this.contents) {
       const stat = opened.stats?.get(shard);
@@ -113,9 +120,9 @@ export class Folder<V, K extends Key> implements TextsOwner {
     return this.manifest.generation;
   }
 
-  /** Bytes in the log since the last fold ended. */
+  /** Bytes in the log since the last fold ended, but for the notes that it took along. */
   get logBytes(): number {
-    return this.olderLogBytes + this.log.end.offset;
+    return this.olderLogBytes + this.log.end.offset - this.#carriedBytes;
   }
 
   /** Bytes of all shards' texts. */
@@ -138,14 +145,15 @@ export class Folder<V, K extends Key> implements TextsOwner {
   append(kind: ClosingKind = 'commit', ending?: string): void {
     this.#requireWorking();
     const { pending } = this.table;
-    if (pending.isEmpty && !this.outputs.hasPending && ending === undefined) return;
+    if (pending.isEmpty && !this.outputs.hasPending && !this.notes.hasPending && ending === undefined) return;
     if (this.log.broken) {
       this.rescue();
       if (ending === undefined) return;
     }
     const records = new BatchRecords<V, K>(this.log);
     const written = this.#batch(kind, (log) => {
-      let count = records.add(this.table.pending, this.#shards) + this.outputs.addPending(log);
+      let count = records.add(this.table.pending, this.#shards);
+      count += this.outputs.addPending(log) + this.notes.addPending(log);
       if (ending !== undefined) {
         log.add(`"o":"end","how":${JSON.stringify(ending)}`);
         count++;
@@ -157,6 +165,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
     records.written(this.table.rows, this.texts.segment(this.log.segment), this.open);
     this.table.appended();
     this.outputs.appended();
+    this.notes.appended();
   }
 
   /** Takes the last word of a process back that lives on after all, or that was another one's. */
@@ -341,6 +350,8 @@ export class Folder<V, K extends Key> implements TextsOwner {
     }
     this.outputs.revert();
     goBack();
+    // What they say of changes that are taken back is not in the log any more, or must not get there.
+    this.notes.renew();
     if (!cut) return;
     try {
       // Before the next append: otherwise old durable lines and new ones could be mixed by a power cut.
@@ -374,10 +385,12 @@ export class Folder<V, K extends Key> implements TextsOwner {
     return LogWriter.create(this.fs, this.path, { wal: segment, id, gen, base: position.s, prev: hex8(position.crc) });
   }
 
-  /** A new segment that will be the only one, with its header on the disk. */
+  /** A new segment that will be the only one, with its header and the notes on the disk. */
   createLastSegment(generation: number): LogWriter {
     const next = this.#createSegment(this.log.segment + 1, this.log.end, generation);
     try {
+      const count = this.notes.addAll(next);
+      if (count > 0) next.close('commit', count, next.base);
       next.fsync();
     } catch (error) {
       this.#discard(next);
@@ -390,7 +403,22 @@ export class Folder<V, K extends Key> implements TextsOwner {
   goOnAlone(next: LogWriter, older: readonly SegmentRef[]): void {
     this.#goOnIn(next);
     this.olderLogBytes = 0;
+    this.#carriedBytes = next.end.offset;
     this.removeSegments(older);
+  }
+
+  /**
+   * Takes the notes along before the segments go that hold them. As a sync point, so that going back does not cut them off; and not
+   * when a segment begins, because one with a batch in it counts although no manifest lists it.
+   */
+  carryNotes(): void {
+    this.#carriedBytes = 0;
+    if (!this.notes.areKept) return;
+    const { log } = this;
+    const before = log.end.offset;
+    this.notes.renew();
+    this.sync();
+    this.#carriedBytes = this.log.end.offset - (this.log === log ? before : 0);
   }
 
   removeSegments(segments: readonly SegmentRef[]): void {
@@ -475,7 +503,8 @@ export class Folder<V, K extends Key> implements TextsOwner {
     try {
       next = this.#createSegment(log.segment + 1, point, this.manifest.generation);
       const records = new BatchRecords<V, K>(next);
-      const count = records.add(this.table.dirty, this.#shards) + this.outputs.addUnsynced(next);
+      let count = records.add(this.table.dirty, this.#shards);
+      count += this.outputs.addUnsynced(next) + this.notes.addAll(next);
       if (count > 0) next.close('sync', count, point.s);
       next.fsync();
       this.writeManifest({ segments: [...this.manifest.segments, [next.segment, point.s]] });
@@ -492,6 +521,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
     this.durable = next.end.s;
     this.table.appended();
     this.outputs.appended();
+    this.notes.appended();
     this.#reachPoint(next.end);
   }
 

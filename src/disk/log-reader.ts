@@ -23,6 +23,7 @@ import {
 } from './log-format.ts';
 import type { LogPosition } from './log-writer.ts';
 import { segmentName } from './names.ts';
+import { type NoteRecord, parseNote } from './notes.ts';
 import { type OutputRecord, parseOutput } from './output-log.ts';
 
 /** A record of an accepted batch. */
@@ -88,6 +89,7 @@ export interface SegmentScan {
   readonly records: readonly LogRecord[];
   readonly intents: readonly IntentLine[];
   readonly outputs: readonly OutputRecord[];
+  readonly notes: readonly NoteRecord[];
   /** The highest `y` of the accepted lines: everything up to it was known to be durable. */
   readonly vouched: number;
   /** Where the first batch that goes beyond `vouched` begins. */
@@ -236,8 +238,9 @@ export function salvageSegment(
     const valid = newline >= 0 && claimed >= 0 && crc32(bytes.subarray(start + JSON_OFFSET, end), previous) === claimed;
     const data = valid ? parseData(bytes, start + JSON_OFFSET, end) : undefined;
     const output = valid && data === undefined ? parseOutput(bytes, start + JSON_OFFSET, end) : undefined;
+    const isNote = valid && data === undefined && parseNote(bytes, start + JSON_OFFSET, end) !== undefined;
     const control =
-      valid && data === undefined && output === undefined
+      valid && data === undefined && output === undefined && !isNote
         ? parseControl(bytes.toString('utf8', start + JSON_OFFSET, end))
         : undefined;
     if (data !== undefined) {
@@ -247,6 +250,9 @@ export function salvageSegment(
       count++;
     } else if (output !== undefined) {
       batchOutputs.push(output);
+      count++;
+    } else if (isNote) {
+      // It is about who used the folder, and not about what is in it.
       count++;
     } else if (control !== undefined && 'y' in control) {
       // A batch that lost a line is not whole, but each of its lines is what was written: better kept than lost.
@@ -281,9 +287,11 @@ class Scan {
   readonly #records: LogRecord[] = [];
   readonly #intents: IntentLine[] = [];
   readonly #outputs: OutputRecord[] = [];
+  readonly #notes: NoteRecord[] = [];
   readonly #batch: LogRecord[] = [];
   readonly #batchIntents: IntentLine[] = [];
   readonly #batchOutputs: OutputRecord[] = [];
+  readonly #batchNotes: NoteRecord[] = [];
   #batchEnding: string | undefined;
   #batchCount: number = 0;
   #ending: string | undefined;
@@ -375,6 +383,13 @@ class Scan {
       this.#batchCount++;
       return undefined;
     }
+    const note = parseNote(this.#chunk, this.#at + JSON_OFFSET, lineEnd);
+    if (note !== undefined) {
+      if (note.s !== s) return 'bad';
+      this.#batchNotes.push(note);
+      this.#batchCount++;
+      return undefined;
+    }
     const line = parseControl(this.#json(lineEnd));
     if (line === undefined || line.s !== s) return 'bad';
     switch (line.o) {
@@ -398,6 +413,7 @@ class Scan {
     for (const record of this.#batch) this.#records.push(record);
     for (const intent of this.#batchIntents) this.#intents.push(intent);
     for (const output of this.#batchOutputs) this.#outputs.push(output);
+    for (const note of this.#batchNotes) this.#notes.push(note);
     if (kind !== 'mark') {
       this.#ending = this.#batchEnding;
       this.#batches++;
@@ -405,6 +421,7 @@ class Scan {
     this.#batch.length = 0;
     this.#batchIntents.length = 0;
     this.#batchOutputs.length = 0;
+    this.#batchNotes.length = 0;
     this.#batchEnding = undefined;
     this.#batchCount = 0;
     return durable;
@@ -451,6 +468,7 @@ class Scan {
       records: this.#records,
       intents: this.#intents,
       outputs: this.#outputs,
+      notes: this.#notes,
       vouched: this.#vouched,
       unvouchedOffset: this.#unvouched[0]?.offset ?? end.offset,
       ending: this.#ending,

@@ -8,8 +8,6 @@ export const LOCK_NAME = 'lock';
 export const INDEX_NAME = 'index.bin';
 /** Where the owner of a shared pod listens. */
 export const ADDRESS_NAME = 'shared.json';
-/** What the owner of a shared pod has answered, and to whom. */
-export const REQUESTS_NAME = 'shared-requests.jsonl';
 /** A socket of an owner of a shared pod. Each has its own, so that a note never leads to another owner than the one that wrote it. */
 export function newSocketName(): string {
   return `shared-${randomHex(4)}.sock`;

@@ -37,6 +37,7 @@ import {
   shardName,
   stagedName,
 } from './names.ts';
+import { notesThatCount } from './notes.ts';
 import { findOutputs, settleOutputs } from './output-recovery.ts';
 import type { FoundOutput } from './outputs.ts';
 import { newPodId, randomHex } from './random.ts';
@@ -426,6 +427,7 @@ function recover(
       stats: state.stats,
       isIndexed: state.rows !== undefined,
       outputs,
+      notes: notesThatCount(state.segments.flatMap(({ scan }) => scan.notes)),
     },
     rows: state.rows,
     entries: state.entries(),

@@ -18,6 +18,7 @@ import { atExit } from '../disk/exit.ts';
 import { Fold, isFoldDue } from '../disk/fold.ts';
 import type { Folder } from '../disk/folder.ts';
 import type { FolderMeta } from '../disk/manifest.ts';
+import type { Notes } from '../disk/notes.ts';
 import type { OutputSource } from '../disk/output-copies.ts';
 import type { Outputs } from '../disk/outputs.ts';
 import { randomHex } from '../disk/random.ts';
@@ -108,6 +109,9 @@ export class PodEngine<V, K extends Key> implements TableOwner {
     this.table = new Table(this, recovered.opened.manifest.fileSize, { cacheBytes, seed });
     this.#folder = this.#bind(recovered, options);
     this.recovery = recovered.report;
+    // Who keeps notes takes those that were found at once; for all others they would only fill memory, and the log.
+    const { notes } = this.#folder;
+    queueMicrotask(() => notes.take());
     const isNew = this.recovery.ended === 'new' || this.recovery.adopted;
     this.isFresh = isNew && this.#folder.manifest.generation === recovered.opened.manifest.generation;
     this.#stopExit = atExit((how) => this.#processEnds(how));
@@ -157,6 +161,11 @@ export class PodEngine<V, K extends Key> implements TableOwner {
   /** The lines themselves. */
   get outputs(): Outputs {
     return this.#writable().outputs;
+  }
+
+  /** What somebody keeps in the log beside the entries. What the last one kept can be taken in the turn in which the pod is opened. */
+  get notes(): Notes {
+    return this.#writable().notes;
   }
 
   /** What a copy of the pod as it is in memory takes over from the files of outputs. */

@@ -2,7 +2,7 @@
  * The owner of a shared pod: carries out what clients ask, one question at a time, in batches.
  *
  * Questions are taken from the clients in turn, so that a flood from one keeps nobody waiting. What was taken together is one group: one
- * transaction of the pod, one line of the journal, one append to the log, and only then the answers. So an answer is as safe as a change of
+ * transaction of the pod, one append to its log, and only then the answers. So an answer is as safe as a change of
  * a local pod is at the end of its turn, and costs a fraction of it.
  */
 import { PodError } from '../core/errors.ts';
@@ -29,7 +29,7 @@ import {
   type Questions,
   toWireError,
 } from './protocol.ts';
-import { Group, Requests, type Witnessed } from './requests.ts';
+import { Group, Requests } from './requests.ts';
 import { type Outlet, Session } from './session.ts';
 
 /** Questions in one group, and how many of them may be of one client. */
@@ -77,7 +77,6 @@ export class Broker {
   readonly #answersMax: number;
   readonly #system: System;
   readonly #tracker: ServedTracker | undefined;
-  readonly #witnessed: Witnessed;
   readonly #requests: Requests;
   readonly #desk: ClaimDesk | undefined;
   readonly #sessions: Map<string, Session> = new Map();
@@ -101,14 +100,8 @@ export class Broker {
     this.#tracker = tracker;
     this.leaseMs = options.leaseMs;
     this.#answersMax = options.answersMax ?? ANSWERS_CHARACTERS_MAX;
-    const { durability, table } = engineOf(pod);
-    this.#witnessed = {
-      textOf: (key) => {
-        const entry = table.find(key);
-        return entry === undefined ? undefined : JSON.stringify(entry.plain);
-      },
-    };
-    this.#requests = Requests.open(system.fs, pod.path, this.#witnessed, durability !== 'exit');
+    const { durability, notes } = engineOf(pod);
+    this.#requests = new Requests(durability === 'exit' ? undefined : notes);
     const { memory } = this.#requests;
     if (tracker !== undefined) this.#desk = new ClaimDesk(tracker, memory, system.clock, options.maxDeaths);
     this.#tickedMs = system.clock.monotonic();
@@ -286,7 +279,7 @@ export class Broker {
 
   #carryOut(asked: readonly Asked[]): void {
     if (asked.length === 0) return;
-    const group = new Group(this.#witnessed, this.#requests.memory);
+    const group = new Group(this.#requests.memory);
     const answers: (string | undefined)[] = [];
     const perform = (): void => {
       for (const each of asked) answers.push(this.#perform(group, each));
@@ -300,6 +293,7 @@ export class Broker {
       else perform();
     } catch (error) {
       group.undo();
+      this.#requests.renew();
       this.#desk?.changed();
       failure = error;
     }
@@ -312,12 +306,11 @@ export class Broker {
       else this.#answer(session, text);
     });
     if (changes) this.#mayWake = true;
-    if (!this.#isBehind) this.#requests.tidy();
   }
 
   /** Changes the pod as one batch of its log. */
   #change(work: () => void): void {
-    // A line of the journal is written only when the batch of the one before is in the log.
+    // Nothing more is promised while what was promised last is not in the log.
     if (this.#isBehind) engineOf(this.pod).appendNow();
     this.#isBehind = false;
     this.pod.transaction(work);
@@ -382,10 +375,7 @@ export class Broker {
         this.#apart((group) => group.note(['answer', session.client, number, answerText(number, undefined)]));
       }
       const control = { broker: this, session, hold: () => this.#hold(session), unhold: () => this.#unhold(session) };
-      const context = Object.assign(
-        this.#contextOf(session, new Group(this.#witnessed, this.#requests.memory)),
-        control,
-      );
+      const context = Object.assign(this.#contextOf(session, new Group(this.#requests.memory)), control);
       const result = operation.run(context, args as never[]);
       if (result instanceof Promise) {
         session.parked.set(number, question);
@@ -395,6 +385,8 @@ export class Broker {
       fail(error);
     }
     if (question.operation === 'revert') {
+      // What was cut off the log may have been said of claims and answers that are as they were.
+      this.#append();
       this.#desk?.changed();
       this.#mayWake = true;
     }
@@ -402,16 +394,17 @@ export class Broker {
 
   /** Does something that nobody asked for, as a group of its own. */
   #apart(work: (group: Group) => void): void {
-    const group = new Group(this.#witnessed, this.#requests.memory);
+    const group = new Group(this.#requests.memory);
     try {
       this.#change(() => {
         work(group);
         this.#requests.keep(group);
       });
     } catch {
-      // The disk refuses. What follows from it is true all the same; only the next owner would not know.
+      // The disk refuses. What follows from it is true all the same, and is said when the disk works again.
       group.undo();
       work(group);
+      this.#requests.renew();
     }
     this.#append();
     this.#mayWake = true;

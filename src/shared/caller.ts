@@ -11,7 +11,6 @@ import { type Joined, join } from './join.ts';
 import type { Link } from './link.ts';
 import type { OwnerOptions } from './owner.ts';
 import { fromWireError, LIMITS } from './protocol.ts';
-import { uncertainError } from './requests.ts';
 
 /** Calls that are sent as one frame. */
 const FRAME_CHARACTERS = 1 << 20;
@@ -300,6 +299,14 @@ function lostLockError(path: string): PodError {
   return new PodError(
     'ERR_POD_STALE',
     `The lock on ${path} was lost, because the connection to the owner was: what was asked under it may have been carried out in part. Call unlock(), and begin again.`,
+    { path },
+  );
+}
+
+function uncertainError(path: string): PodError {
+  return new PodError(
+    'ERR_POD_UNCERTAIN',
+    'The owner of the shared pod ended while it carried this call out, and nobody can say whether it took effect. Look at the entry before you repeat it.',
     { path },
   );
 }

@@ -1,65 +1,38 @@
 /**
- * Makes what the owner remembers outlive it: facts go into a journal before the changes they belong to go into the pod's log.
+ * Makes what the owner remembers outlive it: the facts of a group of questions go into the pod's log, in one batch with the changes that
+ * they belong to, so the next owner finds neither without the other.
  *
- * Questions are carried out in groups; a group is one batch of the pod's log, whole or not at all, and one line of the journal, written
- * first. Of the last line the next owner must therefore find out whether its batch made it into the log. It looks at a witness: one entry
- * that the group changed, with checksums of what it was before and after. All lines before the last are true, because a line is written only
- * after the batch of the one before.
+ * They are kept for clients that outlive the owner, and nobody outlives the machine: the facts of another start of it count for nobody.
  */
-import { Buffer } from 'node:buffer';
-import { PodError } from '../core/errors.ts';
+import * as z from 'zod';
 import { type Key, type KeyIdentity, keyIdentity } from '../core/key.ts';
-import { crcText } from '../disk/files.ts';
-import type { FileSystem } from '../disk/fs.ts';
-import { RequestJournal } from '../disk/request-journal.ts';
+import { bootMark, isThisBoot } from '../disk/boot.ts';
+import type { Notes } from '../disk/notes.ts';
 import { type Fact, Memory } from './memory.ts';
-import { errorText } from './protocol.ts';
 
-/** One changed entry, and checksums of its text; empty where it was not there. */
-type Witness = readonly [key: Key, before: string, after: string];
-
-/** A line of the journal. */
-interface Line {
-  /** Left out where the pod did not change: then the line is true. */
-  readonly w?: Witness;
-  readonly f: readonly Fact[];
-}
-
-/** What of a pod is looked at. */
-export interface Witnessed {
-  /** The JSON text of an entry's value as it is now; undefined where there is no such entry. */
-  textOf(key: Key): string | undefined;
-}
-
-/** The journal is written anew when it is this long, and long for what it says. */
-const JOURNAL_BYTES = 1 << 20;
-const JOURNAL_RATIO = 4;
+/** Everything is said anew when what is new has become this long, and long for what there is: the next owner has to read it. */
+const NEW_CHARACTERS = 1 << 20;
+const NEW_RATIO = 4;
 
 /** What a group of questions did. */
 export class Group {
   readonly facts: Fact[] = [];
-  readonly #pod: Witnessed;
   readonly #memory: Memory;
   readonly #undo: (() => void)[] = [];
-  readonly #before: Map<KeyIdentity, { readonly key: Key; readonly crc: string }> = new Map();
+  readonly #touched: Map<KeyIdentity, Key> = new Map();
 
-  constructor(pod: Witnessed, memory: Memory) {
-    this.#pod = pod;
+  constructor(memory: Memory) {
     this.#memory = memory;
   }
 
-  /**
-   * Says that an entry is about to be changed. Each is looked at: what was changed first may be changed back, and a line without a witness
-   * would be believed.
-   */
+  /** Says that an entry is about to be changed. */
   touch(key: Key): void {
-    const identity = keyIdentity(key);
-    if (!this.#before.has(identity)) this.#before.set(identity, { key, crc: crcOf(this.#pod, key) });
+    this.#touched.set(keyIdentity(key), key);
   }
 
   /** The entries that were touched. */
-  *touched(): Generator<Key, void, undefined> {
-    for (const { key } of this.#before.values()) yield key;
+  touched(): Iterable<Key> {
+    return this.#touched.values();
   }
 
   note(fact: Fact): void {
@@ -69,8 +42,7 @@ export class Group {
 
   /** Takes every fact back. */
   undo(): void {
-    for (const step of this.#undo.splice(0).reverse()) step();
-    this.facts.length = 0;
+    this.undoFrom(0);
   }
 
   /** Takes back the facts from the one with this index on. */
@@ -78,115 +50,92 @@ export class Group {
     for (const step of this.#undo.splice(index).reverse()) step();
     this.facts.length = index;
   }
-
-  line(): string {
-    const witness = this.#witness();
-    return JSON.stringify({ ...(witness !== undefined && { w: witness }), f: this.facts } satisfies Line);
-  }
-
-  #witness(): Witness | undefined {
-    for (const { key, crc } of this.#before.values()) {
-      const after = crcOf(this.#pod, key);
-      if (after !== crc) return [key, crc, after];
-    }
-    return undefined;
-  }
 }
 
 export class Requests {
   readonly memory: Memory;
-  readonly #fs: FileSystem;
-  readonly #folder: string;
   /** Undefined where the pod's level promises nothing about the death of the process. */
-  #journal: RequestJournal | undefined;
-  #rewriteAtBytes: number = 0;
-
-  private constructor(fs: FileSystem, folder: string, memory: Memory) {
-    this.#fs = fs;
-    this.#folder = folder;
-    this.memory = memory;
-  }
+  readonly #notes: Notes | undefined;
+  #newCharacters: number = 0;
+  #allCharacters: number = 0;
 
   /**
-   * Takes over what the last owner left, as far as it is true.
+   * Takes over what the last owner left.
    *
-   * @param keeps whether anything is kept for the next owner
+   * @param notes those of the pod; left out, nothing is kept for the next owner
    */
-  static open(fs: FileSystem, folder: string, pod: Witnessed, keeps: boolean): Requests {
-    const requests = new Requests(fs, folder, keeps ? recall(pod, RequestJournal.read(fs, folder)) : new Memory());
-    if (keeps) requests.rewrite();
-    else RequestJournal.remove(fs, folder);
-    return requests;
+  constructor(notes: Notes | undefined) {
+    this.memory = (notes && recall(notes.take())) ?? new Memory();
+    this.#notes = notes;
+    notes?.keep(() => this.#all());
   }
 
-  /**
-   * Keeps what a group did. To be called when all its changes are made and none of them can be in the log yet.
-   *
-   * @throws {PodError} `ERR_POD_DISK`: nothing of it is kept
-   */
-  keep(group: Group): void {
-    if (this.#journal === undefined || group.facts.length === 0) return;
-    this.#journal.append(group.line());
+  /** Keeps what a group did, in the batch that has its changes. To be called in the transaction that makes them. */
+  keep({ facts }: Group): void {
+    if (facts.length === 0) return;
+    const text = JSON.stringify(facts);
+    this.#newCharacters += text.length;
+    this.#notes?.add(text);
+    if (this.#newCharacters > Math.max(NEW_CHARACTERS, NEW_RATIO * this.#allCharacters)) this.renew();
   }
 
-  /** Writes the journal anew where it has grown. Not while a group is kept and its changes are not in the log: its line would have no witness. */
-  tidy(): void {
-    if (this.#journal === undefined || this.#journal.bytes < this.#rewriteAtBytes) return;
-    this.rewrite();
-  }
-
-  rewrite(): void {
-    const line = JSON.stringify({ f: [...this.memory.facts()] } satisfies Line);
-    const old = this.#journal;
-    this.#journal = RequestJournal.replace(this.#fs, this.#folder, line);
-    old?.close();
-    this.#rewriteAtBytes = Math.max(JOURNAL_BYTES, this.#journal.bytes * JOURNAL_RATIO);
+  /** What was kept of a group is not so any more. */
+  renew(): void {
+    this.#notes?.renew();
   }
 
   /** @param forgets nobody is left who could ask again */
   close(forgets: boolean): void {
-    this.#journal?.close();
-    if (this.#journal !== undefined && forgets) RequestJournal.remove(this.#fs, this.#folder);
-    this.#journal = undefined;
+    if (forgets) this.#notes?.keep(undefined);
+  }
+
+  #all(): string {
+    const text = JSON.stringify({ boot: bootMark(), facts: [...this.memory.facts()] } satisfies WholeNote);
+    this.#newCharacters = 0;
+    this.#allCharacters = text.length;
+    return text;
   }
 }
 
-/** The state that the lines of a journal make. */
-function recall(pod: Witnessed, lines: readonly string[] | undefined): Memory {
+/** The note that says everything; the others are lists of facts alone. */
+interface WholeNote {
+  readonly boot: string;
+  readonly facts: readonly Fact[];
+}
+
+const keySchema: z.ZodType<Key> = z.lazy(() => z.union([z.string(), z.int(), z.array(keySchema).readonly()]));
+const factsSchema = z.array(
+  z.union([
+    z.tuple([z.literal('join'), z.string(), z.int()]),
+    z.tuple([z.literal('gone'), z.string()]),
+    z.tuple([z.literal('answer'), z.string(), z.int(), z.string()]),
+    z.tuple([z.literal('claim'), z.string(), z.string(), keySchema]),
+    z.tuple([z.literal('end'), z.string()]),
+    z.tuple([z.literal('lock'), z.string()]),
+    z.tuple([z.literal('unlock')]),
+  ]),
+);
+const wholeSchema = z.strictObject({ boot: z.string(), facts: factsSchema });
+
+/** The state that notes make; undefined where they are of another start of the machine, or not of ours: who asks again is told that nobody knows. */
+function recall(texts: readonly string[]): Memory | undefined {
+  const [first, ...later] = texts;
+  const whole = first === undefined ? undefined : wholeSchema.safeParse(parse(first)).data;
+  if (whole === undefined || !isThisBoot(whole.boot)) return undefined;
   const memory = new Memory();
-  const parsed = (lines ?? []).map((text) => JSON.parse(text) as Line);
-  parsed.forEach(({ w, f }, index) => {
-    const verdict = index < parsed.length - 1 || w === undefined ? 'true' : verdictOf(pod, w);
-    if (verdict === 'false') return;
-    for (const fact of f) {
-      if (verdict === 'true') memory.apply(fact);
-      else if (fact[0] === 'answer') memory.apply(['answer', fact[1], fact[2], uncertainText(fact[2])]);
-    }
-  });
+  for (const fact of whole.facts) memory.apply(fact);
+  for (const text of later) {
+    const facts = factsSchema.safeParse(parse(text)).data;
+    if (facts === undefined) return undefined;
+    for (const fact of facts) memory.apply(fact);
+  }
   return memory;
 }
 
-/** Whether the batch of the last line is in the log. Somebody who does not share may have written since; then nobody can say. */
-function verdictOf(pod: Witnessed, [key, before, after]: Witness): 'true' | 'false' | 'uncertain' {
-  const now = crcOf(pod, key);
-  if (now === after) return 'true';
-  return now === before ? 'false' : 'uncertain';
-}
-
-function uncertainText(number: number): string {
-  const { code, message } = uncertainError();
-  return errorText(number, { code, message });
-}
-
-export function uncertainError(path?: string): PodError {
-  return new PodError(
-    'ERR_POD_UNCERTAIN',
-    'The owner of the shared pod ended while it carried this call out, and nobody can say whether it took effect. Look at the entry before you repeat it.',
-    { path },
-  );
-}
-
-function crcOf(pod: Witnessed, key: Key): string {
-  const text = pod.textOf(key);
-  return text === undefined ? '' : crcText(Buffer.from(text));
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

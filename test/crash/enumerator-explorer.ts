@@ -11,6 +11,7 @@ import type { Key } from '../../src/core/key.ts';
 import { Table } from '../../src/core/table.ts';
 import type { TableOwner } from '../../src/core/table-owner.ts';
 import type { Layout } from '../../src/disk/compact.ts';
+import { crcText } from '../../src/disk/files.ts';
 import { type Manifest, parseManifest } from '../../src/disk/manifest.ts';
 import { classify } from '../../src/disk/names.ts';
 import { readFolder } from '../../src/disk/reader.ts';
@@ -68,6 +69,8 @@ export interface Setup {
   readonly syncAt?: number;
   /** Some values are done, each with a line of an output; the lines are a part of the state. */
   readonly outputs?: boolean;
+  /** Every change has a note in the log that tells what came of it. */
+  readonly notes?: boolean;
   /** Asked before every call: how a mutant changes what the code does. */
   readonly intercept?: (call: FsCall, fs: MemoryFileSystem, recovering: boolean) => FsFault | undefined;
 }
@@ -243,6 +246,7 @@ export class Explorer {
     this.quiet = false;
     this.#restart(state);
     if (this.#setup.outputs === true) this.#declareOutput(engine);
+    if (this.#setup.notes === true) this.#keepNotes(engine, state);
     this.look();
   }
 
@@ -270,6 +274,31 @@ export class Explorer {
       engine.declareOutput(OUTPUT);
       isDeclared = true;
     });
+  }
+
+  /** Takes the notes of the last life over, which must fit what was found, and goes on keeping them. */
+  #keepNotes({ notes, table }: Engine, state: string): void {
+    try {
+      requireNotes(notes.take(), state);
+    } catch (error) {
+      this.#violated((error as Error).message, this.fs.image());
+    }
+    notes.keep(() => {
+      this.#noted = crcText(Buffer.from(stateOf(table)));
+      return JSON.stringify([this.#noted]);
+    });
+  }
+
+  /** What the last note told. */
+  #noted: string = '';
+
+  /** Notes what a change made, and what it was before. */
+  #note(): void {
+    if (this.#setup.notes !== true) return;
+    const { notes, table } = this.live;
+    const before = this.#noted;
+    this.#noted = crcText(Buffer.from(stateOf(table)));
+    notes.add(JSON.stringify([this.#noted, before]));
   }
 
   /** Whether the pod may throw this now. */
@@ -402,12 +431,17 @@ export class Explorer {
   }
 
   /** Runs a call that changes entries; at level `power` the change is durable when it returns. */
-  #change(what: string, work: () => void): void {
+  #change(what: string, work: () => void, isNoted: boolean = this.#inTransaction): void {
     const { live } = this;
     const before = this.#stateOf(live);
     let returned = false;
     this.run(what, () => {
-      work();
+      if (this.#setup.notes === true && !isNoted) {
+        live.transaction(() => {
+          work();
+          this.#note();
+        });
+      } else work();
       returned = true;
     });
     if (this.#setup.level !== 'power' || this.#inTransaction || !returned || this.engine !== live) return;
@@ -424,16 +458,19 @@ export class Explorer {
 
   transaction(changes: () => void, fails: boolean = false): void {
     const before = this.#stateOf(this.live);
-    this.#change(fails ? 'transaction that fails' : 'transaction', () => {
+    const noted = this.#noted;
+    const work = (): void => {
       const quiet = this.#inTransaction;
       this.#inTransaction = true;
       try {
         this.live.transaction(() => {
           changes();
+          this.#note();
           if (fails) throw new Refusal();
         });
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
+        this.#noted = noted;
         if (this.#stateOf(this.live) !== before) {
           this.#violated(
             `a transaction that threw left something behind:\n${this.#stateOf(this.live)}\nbefore:\n${before}`,
@@ -442,7 +479,8 @@ export class Explorer {
       } finally {
         this.#inTransaction = quiet;
       }
-    });
+    };
+    this.#change(fails ? 'transaction that fails' : 'transaction', work, true);
   }
 
   #inTransaction: boolean = false;
@@ -730,6 +768,7 @@ export class Explorer {
     requireTidy(fs, recovered.report);
     if (folder.log.end.offset !== fs.stat(`${PATH}/${folder.log.name}`)?.size) throw new Error('the log was not cut');
     const state = `${stateOf(table)}${outputText(fs, folder.outputs.contents())}`;
+    if (this.#setup.notes === true) requireNotes(folder.notes.take(), state);
     for (const { name, bytes } of folder.outputs.contents()) {
       if (fs.stat(`${PATH}/${name}`)?.size !== bytes) throw new Error(`${name} was not cut`);
     }
@@ -812,6 +851,19 @@ export class Explorer {
     }
     throw this.violation;
   }
+}
+
+/** The last note must be about the state that was found, there is one as soon as there is anything, and each follows from the one before. */
+function requireNotes(notes: readonly string[], state: string): void {
+  if (notes.length === 0 && state === '') return;
+  let told = '';
+  notes.forEach((text, index) => {
+    const [after, before] = JSON.parse(text) as [string, string?];
+    if (index === 0 ? before !== undefined : before !== told) throw new Error(`a note is missing before ${text}`);
+    told = after;
+  });
+  const wanted = crcText(Buffer.from(state));
+  if (told !== wanted) throw new Error(`the last of ${notes.length} notes tells of ${told}, instead of ${wanted}`);
 }
 
 function writeLoosely(fs: MemoryFileSystem, image: DiskImage): void {

@@ -8,12 +8,14 @@
 import { Buffer } from 'node:buffer';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Key } from '../../src/core/key.ts';
+import { Table } from '../../src/core/table.ts';
 import { Fold } from '../../src/disk/fold.ts';
 import { Folder } from '../../src/disk/folder.ts';
 import { IndexWriter } from '../../src/disk/index-writer.ts';
 import { LogMarks } from '../../src/disk/log-reader.ts';
 import { LogWriter } from '../../src/disk/log-writer.ts';
 import { INDEX_NAME } from '../../src/disk/names.ts';
+import { Notes } from '../../src/disk/notes.ts';
 import { Outputs } from '../../src/disk/outputs.ts';
 import type { Durability } from '../../src/pod/options.ts';
 import { type DiskImage, type FsCall, type FsFault, MemoryFileSystem } from '../../src/testing/index.ts';
@@ -190,6 +192,19 @@ const loose: DiskImage = new Map([
   [`${PATH}/0.json`, Buffer.from('"a"\t{"n":1}\n"b"\t{"n":2}\n')],
   [`${PATH}/1.json`, Buffer.from('"c"\t{"n":3}\n')],
 ]);
+
+/** While a method of a folder runs, no notes are taken along. */
+function skipNotesIn(name: 'rescue' | 'createLastSegment'): void {
+  const real = Folder.prototype[name] as (...args: never[]) => unknown;
+  vi.spyOn(Folder.prototype, name).mockImplementation(function (this: AnyFolder, ...args: never[]) {
+    const skipped = vi.spyOn(this.notes, 'addAll').mockReturnValue(0);
+    try {
+      return real.apply(this, args);
+    } finally {
+      skipped.mockRestore();
+    }
+  } as never);
+}
 
 /** While a method of `owner` runs, a folder does something else than to sync, or nothing. */
 function patchSyncIn(owner: object, name: string, instead: (folder: AnyFolder) => void = () => {}): void {
@@ -534,6 +549,55 @@ const mutants: Readonly<Record<string, Mutant>> = {
       return textOf(fs, call.path).includes(Buffer.from(call.bytes ?? []).toString('latin1')) ? LIE : undefined;
     },
     first: ['an output whose fsync fails, then another attempt'],
+  },
+  // Notes.
+  notesNotCarried: {
+    patch: () => {
+      vi.spyOn(Folder.prototype, 'carryNotes').mockImplementation(() => {});
+    },
+    setup: { notes: true },
+  },
+  notesNotUndone: {
+    patch: () => {
+      vi.spyOn(Table.prototype, 'onUndo').mockImplementation(() => {});
+    },
+    setup: { notes: true },
+    first: ['transactions that fail between others'],
+  },
+  notesNotRescued: {
+    patch: () => skipNotesIn('rescue'),
+    setup: { notes: true },
+    first: ['an fsync that fails after a mark'],
+  },
+  notesNotInTheLastSegment: {
+    patch: () => skipNotesIn('createLastSegment'),
+    setup: { notes: true },
+  },
+  notesNotSaidAnewAfterARevert: {
+    patch: () => {
+      const real = Folder.prototype.revert;
+      vi.spyOn(Folder.prototype, 'revert').mockImplementation(function (this: AnyFolder) {
+        vi.spyOn(this.notes, 'renew').mockImplementationOnce(() => {});
+        real.call(this);
+      });
+    },
+    setup: { notes: true },
+  },
+  notesBehindTheirBatch: {
+    patch: () => {
+      const real = Notes.prototype.addPending;
+      let late: Notes | undefined;
+      vi.spyOn(Notes.prototype, 'addPending').mockImplementation(function (this: Notes, log) {
+        if (late === this) return real.call(this, log);
+        late = this.hasPending ? this : undefined;
+        return 0;
+      });
+      const { appended } = Notes.prototype;
+      vi.spyOn(Notes.prototype, 'appended').mockImplementation(function (this: Notes) {
+        if (late !== this) appended.call(this);
+      });
+    },
+    setup: { notes: true },
   },
 };
 

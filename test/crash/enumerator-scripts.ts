@@ -52,6 +52,18 @@ export const scripts: Readonly<Record<string, Script>> = {
     explorer.close();
   },
 
+  'transactions that fail between others': async (explorer) => {
+    explorer.open();
+    explorer.set('a');
+    explorer.transaction(() => explorer.set('b'), true);
+    explorer.set('c');
+    explorer.transaction(() => explorer.delete('a'), true);
+    await explorer.endTurn();
+    explorer.transaction(() => explorer.set('d'), true);
+    explorer.transaction(() => explorer.set('e'));
+    explorer.sync();
+    explorer.close();
+  },
   'deleted and added again before a new key, folded but the log kept': async (explorer) => {
     fill(explorer);
     explorer.delete('a');

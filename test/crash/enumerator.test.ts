@@ -109,6 +109,17 @@ describe('D1, D3, D9: crash states of random walks', () => {
     });
   }
 
+  for (const level of testSize === 'small' ? (['process'] as const) : levels) {
+    it(
+      `with notes, which come and go with the changes that they belong to, at level ${level} are all right`,
+      TIMEOUT,
+      () => {
+        const mix = { ...mixes.lives, ...mixes.turns, ...mixes.folds, ...mixes.faults };
+        return walks(`notes, ${level}`, mix, { level, notes: true });
+      },
+    );
+  }
+
   for (const loose of [false, true]) {
     it(`of a folder that tastypy wrote ${loose ? 'just now' : 'once'} are all right`, TIMEOUT, () => {
       const shards: [string, string][] = [
