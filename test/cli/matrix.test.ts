@@ -226,10 +226,11 @@ function folderFor(name: keyof typeof SITUATIONS): string {
   return path;
 }
 
-/** Every answer is asked for in words and in JSON; of the small size each cell takes one of the two, in turn. */
+/** Every answer is asked for in words and in JSON; of the small size every other cell takes one of the two, in turn. */
 function formsOf(command: string, column: number): readonly boolean[] {
   if (testSize !== 'small') return [false, true];
-  return [(shown.indexOf(command) + column) % 2 === 0];
+  const place = shown.indexOf(command) + column;
+  return place % 2 === 0 ? [place % 4 === 0] : [];
 }
 
 function secondFolder(word: string, path: string): string {

@@ -179,6 +179,15 @@ export async function damagePods(): Promise<DamagePod[]> {
   rescued.sync();
   pods.push(rescued.finish('plain, rescued from a failed fsync'));
 
+  const noted = await begin(false);
+  noted.engine.notes.keep(() => '{"all":[1,2]}');
+  noted.set('a', 11);
+  noted.sync();
+  noted.set('a', 12);
+  noted.engine.notes.add('[3]');
+  noted.sync();
+  pods.push(noted.finish('plain, with notes'));
+
   const bare = new Map([
     [`${PATH}/0.json`, Buffer.from('"q\\\\"x"\t{"n": 1}\n"b"\t[2]\n')],
     [`${PATH}/1.json`, Buffer.from('7\t3\n')],

@@ -7,6 +7,7 @@ import { type Json, POD, type PodErrorCode } from '../../src/index.ts';
 import type { PodEngine } from '../../src/pod/engine.ts';
 import { openHandle } from '../../src/pod/open-pods.ts';
 import { HANDLE_DOOR } from '../../src/pod/pod.ts';
+import { MemoryLocks } from '../../src/testing/index.ts';
 import {
   EMPTY_POD,
   HEADER,
@@ -29,14 +30,14 @@ afterEach(() => {
 });
 const opened: { close(): void }[] = [];
 
-/** As `POD.open`; a reader does not wait before it looks at damage a second time. */
+/** As `POD.open`; but a reader does not wait before it looks at damage a second time, and no program is started for a lock. */
 function openQuickly(folder: string, mode: 'r' | 'w'): { close(): void } {
   const kind = {
     name: 'PersistentOrderedDict',
     meta: {},
     accepts: (other: object): other is POD<Json> => other instanceof POD,
     make: (engine: PodEngine<Json, string>) => new POD(HANDLE_DOOR, engine),
-    system: { ...nodeSystem, sleep: () => {} },
+    system: { ...nodeSystem, locks: new MemoryLocks(), sleep: () => {} },
   };
   return openHandle<POD<Json>, Json, string>(folder, { mode }, kind).handle;
 }

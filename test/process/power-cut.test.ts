@@ -183,6 +183,8 @@ describe.each(FILE_SYSTEMS)('the power goes under %s', async (name, make, megaby
     );
   });
 
+  // It takes many cuts, and shows what the test can see, not what the file system does.
+  if (testSize === 'small' && name !== 'ext4') return;
   it('D11: and a process that says too much is found out: turns at level process are not safe before a sync', {
     timeout: 3_600_000,
   }, async () => {
