@@ -1,88 +1,27 @@
 /**
- * Every state a power cut or a death can leave, for many workloads at the three levels: nothing acknowledged is lost, and nothing comes
- * back that never was.
+ * Every state a power cut or a death can leave of random walks, at the three levels: nothing acknowledged is lost, and nothing comes
+ * back that never was. `enumerator-scripts.test.ts` does the same for scripts.
  */
 import { Buffer } from 'node:buffer';
 import { describe, expect, it, vi } from 'vitest';
-import type { Durability } from '../../src/pod/options.ts';
 import { imageKey } from '../../src/testing/index.ts';
-import { testSeed, testSize } from '../size.ts';
-import { type Effort, Explorer, PATH, type Setup } from './enumerator-explorer.ts';
-import { outputScripts, scripts } from './enumerator-scripts.ts';
+import { testSize } from '../size.ts';
+import { Explorer, PATH, type Setup } from './enumerator-explorer.ts';
+import { EFFORT, levels, rowsAt, Tally, TIMEOUT } from './enumerator-runs.ts';
 import { type Mix, mixes, walk } from './enumerator-workloads.ts';
 
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
 vi.mock('../../src/disk/random.ts', async () => import('./enumerator-random.ts'));
 
-const EFFORT: Effort =
-  testSize === 'small'
-    ? {
-        budget: { subsetsUpTo: 3, drawn: 1, tears: 1, tornWrites: 1 },
-        share: 0.25,
-        secondCrash: 0.01,
-        deaths: 0.02,
-        readers: 0.06,
-      }
-    : { budget: { subsetsUpTo: 4, drawn: 4, tears: 2, tornWrites: 1 }, secondCrash: 0.1, deaths: 0.1, readers: 0.1 };
-const SEEDS = { small: 1, ci: 8, long: 130 }[testSize];
-const SCRIPT_SEEDS = { small: 1, ci: 3, long: 40 }[testSize];
-/** Scripts with an output take long, because every line is a state. */
-const OUTPUT_EFFORT: Effort =
-  testSize === 'ci'
-    ? { budget: { subsetsUpTo: 1, drawn: 1, tears: 1, tornWrites: 1 }, secondCrash: 0, deaths: 0.02, readers: 0.05 }
-    : EFFORT;
+const SEEDS = { small: 1, ci: 8, long: 80 }[testSize];
 const STEPS = testSize === 'small' ? 10 : 25;
-/** Set it to play a seed that failed again. */
-const FIRST = testSeed(1);
-const TIMEOUT = { timeout: 3_600_000 };
-const levels: readonly Durability[] = ['exit', 'process', 'power'];
+const tally = new Tally();
 
-/** The rows of a table that are tried at a level: all of them, but of the small size every third, so that each has its turn at one level. */
-function rowsAt<R>(level: Durability, rows: readonly R[]): readonly R[] {
-  return testSize === 'small' ? rows.filter((_, row) => row % levels.length === levels.indexOf(level)) : rows;
-}
-
-interface Counts {
-  indexed: number;
-  states: number;
-  recoveries: number;
-  secondCrashes: number;
-  reads: number;
-}
-
-/** Explores with each seed. */
-async function explore(
-  counts: Counts,
-  make: (seed: number) => Explorer,
-  work: (explorer: Explorer) => unknown,
-  seeds: number,
-): Promise<void> {
-  for (let seed = FIRST; seed < FIRST + seeds; seed++) {
-    const explorer = make(seed);
-    await work(explorer);
-    if (explorer.violation !== undefined) throw explorer.violation;
-    for (const key of Object.keys(counts) as (keyof Counts)[]) {
-      counts[key] += explorer.counts[key];
-      total[key] += explorer.counts[key];
-    }
-  }
-}
-
-/** All of them. */
-const total: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0, indexed: 0 };
-
-/** Walks at random with each seed, and prints what was looked at. */
-async function walks(
-  what: string,
-  mix: Mix,
-  setup: Omit<Setup, 'seed' | 'effort'>,
-  seeds: number = SEEDS,
-): Promise<void> {
-  const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0, indexed: 0 };
-  const make = (seed: number) => new Explorer({ ...setup, seed, effort: EFFORT });
-  await explore(counts, make, (explorer) => walk(explorer, mix, STEPS), seeds);
-  console.log(`${what}: seeds ${FIRST} to ${FIRST + seeds - 1}: ${JSON.stringify(counts)}`);
-  expect(counts.states).toBeGreaterThan(seeds * 50);
+/** Walks at random with each seed. */
+async function walks(what: string, mix: Mix, setup: Omit<Setup, 'seed' | 'effort'>): Promise<void> {
+  const make = (seed: number): Explorer => new Explorer({ ...setup, seed, effort: EFFORT });
+  const states = await tally.explore(what, SEEDS, make, [(explorer) => walk(explorer, mix, STEPS)]);
+  expect(states).toBeGreaterThan(SEEDS * 50);
 }
 
 describe('D1, D3, D9: crash states of random walks', () => {
@@ -140,33 +79,6 @@ describe('D1, D3, D9: crash states of random walks', () => {
   }
 });
 
-describe('D1, D9: crash states of scripts', () => {
-  for (const level of levels) {
-    it(`at level ${level} are all right`, TIMEOUT, async () => {
-      const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0, indexed: 0 };
-      const make = (seed: number) => new Explorer({ seed, level, effort: EFFORT });
-      for (const script of rowsAt(level, Object.values(scripts))) await explore(counts, make, script, SCRIPT_SEEDS);
-      console.log(`scripts, ${level}: seeds ${FIRST} to ${FIRST + SCRIPT_SEEDS - 1}: ${JSON.stringify(counts)}`);
-      expect(counts.states).toBeGreaterThan(1000);
-    });
-  }
-});
-
-describe('D1, D9: crash states of scripts with an output', () => {
-  for (const level of levels) {
-    it(`at level ${level} are all right`, TIMEOUT, async () => {
-      const counts: Counts = { states: 0, recoveries: 0, secondCrashes: 0, reads: 0, indexed: 0 };
-      const make = (seed: number) => new Explorer({ seed, level, effort: OUTPUT_EFFORT, outputs: true });
-      const all = testSize !== 'long' ? outputScripts : { ...outputScripts, ...scripts };
-      for (const script of rowsAt(level, Object.values(all))) await explore(counts, make, script, SCRIPT_SEEDS);
-      console.log(
-        `scripts, outputs, ${level}: seeds ${FIRST} to ${FIRST + SCRIPT_SEEDS - 1}: ${JSON.stringify(counts)}`,
-      );
-      expect(counts.states).toBeGreaterThan(500);
-    });
-  }
-});
-
 it('a seed gives the same disk again, byte by byte', async () => {
   const played: string[] = [];
   for (let time = 0; time < 2; time++) {
@@ -178,9 +90,5 @@ it('a seed gives the same disk again, byte by byte', async () => {
 });
 
 it('crash states enough', () => {
-  const { states, recoveries, secondCrashes } = total;
-  console.log(
-    `crash states, ${testSize}: ${states}, of which ${recoveries} differ, and ${secondCrashes} of a second crash in the recovery of one: ${JSON.stringify(total)}`,
-  );
-  expect(states + secondCrashes).toBeGreaterThanOrEqual({ small: 10_000, ci: 1_000_000, long: 10_000_000 }[testSize]);
+  tally.requireStates('random walks', { small: 2_000, ci: 500_000, long: 5_000_000 }[testSize]);
 });
