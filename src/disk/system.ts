@@ -15,6 +15,8 @@ export interface System {
   readonly foldLogBytes?: number | undefined;
   /** Pods with fewer entries get no saved index; left out, a number that suits real disks. Tests make it small. */
   readonly indexEntries?: number | undefined;
+  /** So much of an index is put on the disk at a time; left out, a size that suits real disks. Tests make it small. */
+  readonly indexFlushBytes?: number | undefined;
 }
 
 const systemClock: Clock = {

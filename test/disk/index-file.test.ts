@@ -12,8 +12,15 @@ import { INDEX_NAME } from '../../src/disk/names.ts';
 import { bindFolder, recoverFolder } from '../../src/disk/recovery.ts';
 import { acceptEdits, repairFolder } from '../../src/disk/repair.ts';
 import { restoreFolder } from '../../src/disk/restore.ts';
-import { type DiskImage, MemoryFileSystem, seededRandom, testSystem } from '../../src/testing/index.ts';
+import {
+  type DiskImage,
+  type FsyncBeside,
+  MemoryFileSystem,
+  seededRandom,
+  testSystem,
+} from '../../src/testing/index.ts';
 import { TaskIndex } from '../../src/tracker/task-index.ts';
+import { settle } from '../crash/enumerator-explorer.ts';
 import fc from '../fast-check.ts';
 import { testSeed, testSize } from '../size.ts';
 import {
@@ -488,6 +495,58 @@ describe('an index that is written in slices while the program goes on', () => {
     }
     // Most of them are good for something; the others were left alone.
     expect(taken).toBeGreaterThan(rounds / 4);
+  });
+
+  describe('and put on the disk beside it in pieces', () => {
+    /** A writer whose first piece is on its way to the disk. */
+    function flushing(): {
+      pod: IndexedPod;
+      writer: Pick<IndexWriter<never, Key>, 'step' | 'abandon'>;
+      beside: FsyncBeside;
+    } {
+      const pod = openOn(indexedDisk());
+      Object.assign(pod.system, { indexFlushBytes: 1 });
+      pod.fs.holdsBesides = true;
+      const writer = new IndexWriter(pod.folder);
+      expect(writer.step()).toBe(false);
+      return { pod, writer, beside: [...pod.fs.besides][0] as FsyncBeside };
+    }
+
+    it('waits until a piece is there, whether that succeeds or not', async () => {
+      for (const ends of [(beside: FsyncBeside) => beside.finish(), (beside: FsyncBeside) => beside.fail('EIO')]) {
+        const { pod, writer, beside } = flushing();
+        const size = (): number | undefined => pod.fs.stat(beside.path)?.size;
+        const before = size();
+        expect(writer.step()).toBe(false);
+        expect(size()).toBe(before);
+        ends(beside);
+        await settle();
+        pod.fs.holdsBesides = false;
+        while (!writer.step()) await settle();
+        expect(pod.fs.openPaths).not.toContain(beside.path);
+        expect(checkedState(openImage(pod.fs.image()))).toEqual(checkedState(pod));
+      }
+    });
+
+    it('keeps its file open until then where it is given up', async () => {
+      const { pod, writer, beside } = flushing();
+      writer.abandon();
+      const open = pod.fs.openPaths.length;
+      beside.finish();
+      await settle();
+      expect(pod.fs.openPaths.length).toBe(open - 1);
+      expect(openImage(pod.fs.image()).fromIndex).toBe(true);
+    });
+
+    it('does neither when it is closed', () => {
+      const pod = openOn(indexedDisk());
+      Object.assign(pod.system, { indexFlushBytes: 1 });
+      pod.fs.holdsBesides = true;
+      const writer = new IndexWriter(pod.folder);
+      while (!writer.step(true));
+      expect(pod.fs.besides.size).toBe(0);
+      expect(openImage(pod.fs.image()).fromIndex).toBe(true);
+    });
   });
 
   it('a deletion between its slices stays one', () => {
