@@ -68,10 +68,10 @@ export class Notes {
     return this.#isAllDue || this.#pending.length > 0;
   }
 
-  /** Keeps notes from now on, or no more. */
+  /** Keeps notes from now on, or no more. Those that were found count until the first that says everything. */
   keep(sayAll: (() => string) | undefined): void {
     this.#sayAll = sayAll;
-    this.#isAllDue = sayAll !== undefined;
+    this.#isAllDue = false;
     this.#pending = [];
   }
 

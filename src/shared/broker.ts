@@ -10,6 +10,7 @@ import type { System } from '../disk/system.ts';
 import { engineOf } from '../pod/pod.ts';
 import { ClaimDesk } from './claims.ts';
 import { ADDS_WORK, CONTROLS, WAITS } from './controls.ts';
+import type { Fact } from './memory.ts';
 import { operationOf } from './operation-table.ts';
 import {
   type Context,
@@ -137,7 +138,7 @@ export class Broker {
       old.outlet.cut(new PodError('ERR_POD_DISCONNECTED', 'The same handle connected again.'));
     }
     const resumed = memory.clients.has(client);
-    if (!resumed) this.#apart((group) => group.note(['join', client, pid]));
+    if (!resumed) this.#noteSession(['join', client, pid], outlet);
     this.#absent.delete(client);
     const session = new Session(client, outlet, this.#leaseNowMs);
     this.#sessions.set(client, session);
@@ -156,7 +157,7 @@ export class Broker {
     this.#sessions.delete(session.client);
     while (session.holds > 0) this.#unhold(session);
     this.#giveUp(session.client, how, unused);
-    if (how === 'left') this.#forget(session.client);
+    if (how === 'left') this.#forget(session.client, session.outlet);
     else {
       this.#absent.set(session.client, { sinceMs: this.#leaseNowMs, mayReturn: false });
       this.#forgetSurplus();
@@ -502,9 +503,18 @@ export class Broker {
     }
   }
 
-  #forget(client: string): void {
+  #forget(client: string, outlet?: Outlet): void {
     this.#absent.delete(client);
-    if (this.#requests.memory.clients.has(client)) this.#apart((group) => group.note(['gone', client]));
+    if (this.#requests.memory.clients.has(client)) this.#noteSession(['gone', client], outlet);
+  }
+
+  /**
+   * A handle of this process asks no other owner, so that it is there need not be in the log before it has asked for a change; and a pod of which
+   * nobody wanted anything stays as it is.
+   */
+  #noteSession(fact: Fact, outlet: Outlet | undefined): void {
+    if (outlet?.isLocal === true) this.#requests.noteLater(fact);
+    else this.#apart((group) => group.note(fact));
   }
 
   #hold(session: Session): void {

@@ -56,6 +56,8 @@ export class Requests {
   readonly memory: Memory;
   /** Undefined where the pod's level promises nothing about the death of the process. */
   readonly #notes: Notes | undefined;
+  /** The notes do not say all that there is, so the next one has to. */
+  #isBehind: boolean = true;
   #newCharacters: number = 0;
   #allCharacters: number = 0;
 
@@ -76,12 +78,18 @@ export class Requests {
     const text = JSON.stringify(facts);
     this.#newCharacters += text.length;
     this.#notes?.add(text);
-    if (this.#newCharacters > Math.max(NEW_CHARACTERS, NEW_RATIO * this.#allCharacters)) this.renew();
+    if (this.#isBehind || this.#newCharacters > Math.max(NEW_CHARACTERS, NEW_RATIO * this.#allCharacters)) this.renew();
   }
 
   /** What was kept of a group is not so any more. */
   renew(): void {
     this.#notes?.renew();
+  }
+
+  /** Makes a fact so that can wait for the next group. */
+  noteLater(fact: Fact): void {
+    this.memory.apply(fact);
+    this.#isBehind = true;
   }
 
   /** @param forgets nobody is left who could ask again */
@@ -91,6 +99,7 @@ export class Requests {
 
   #all(): string {
     const text = JSON.stringify({ boot: bootMark(), facts: [...this.memory.facts()] } satisfies WholeNote);
+    this.#isBehind = false;
     this.#newCharacters = 0;
     this.#allCharacters = text.length;
     return text;

@@ -181,6 +181,7 @@ export async function damagePods(): Promise<DamagePod[]> {
 
   const noted = await begin(false);
   noted.engine.notes.keep(() => '{"all":[1,2]}');
+  noted.engine.notes.renew();
   noted.set('a', 11);
   noted.sync();
   noted.set('a', 12);

@@ -287,6 +287,7 @@ export class Explorer {
       this.#noted = crcText(Buffer.from(stateOf(table)));
       return JSON.stringify([this.#noted]);
     });
+    notes.renew();
   }
 
   /** What the last note told. */

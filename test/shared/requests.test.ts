@@ -205,6 +205,7 @@ describe('what an owner answered', () => {
       ['another start', 0],
     ] as const) {
       engine.notes.keep(() => JSON.stringify({ boot, facts }));
+      engine.notes.renew();
       engine.appendNow();
       pod.close();
       open();
@@ -216,6 +217,7 @@ describe('what an owner answered', () => {
     const notes = ['null', '[]', '{"boot":1}', `{"boot":${JSON.stringify(bootMark())},"facts":[["join","me",1,2]]}`];
     for (const note of [...notes, `{"boot":${JSON.stringify(bootMark())},"facts":[["claim","t","me",[{}]]]}`]) {
       engine.notes.keep(() => note);
+      engine.notes.renew();
       engine.appendNow();
       pod.close();
       open();
@@ -263,6 +265,7 @@ it('a pod that keeps notes folds its log as one that keeps none', async () => {
   const { notes } = engineOf(big);
   // More than the log may hold: taking it along must not make the next fold due.
   notes.keep(() => JSON.stringify('y'.repeat(6 << 20)));
+  notes.renew();
   for (let key = 0; key < 6000; key++) big.set(`${key}`, text);
   big.sync();
   const folds = async (): Promise<number> => {
