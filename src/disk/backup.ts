@@ -221,10 +221,11 @@ function tryRemove(system: System, series: string, name: string, id: string): st
 function lookAt(fs: FileSystem, series: string, name: string, id: string): Finding {
   const path = join(series, name);
   try {
-    if (!isReceiptOf(fs, path, name, id)) return { kind: 'foreign' };
+    const hasReceipt = isReceiptOf(fs, path, name, id);
+    if (!hasReceipt && !isBarelyBegun(fs, path)) return { kind: 'foreign' };
     // A link to a folder elsewhere is not the folder that was made here.
     if (fs.realpath(path) !== join(fs.realpath(series), name)) return { kind: 'foreign' };
-    return judge(fs, path, id);
+    return hasReceipt ? judge(fs, path, id) : { kind: 'unfinished' };
   } catch (error) {
     if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return { kind: 'foreign' };
     return { kind: 'changed', why: `it cannot be read: ${(error as Error).message}` };
@@ -239,6 +240,16 @@ function isReceiptOf(fs: FileSystem, path: string, name: string, id: string): bo
   } catch {
     return false;
   }
+}
+
+/** Whether a folder holds the beginning of a receipt and nothing else: a kill in the very first step of a backup leaves that. */
+function isBarelyBegun(fs: FileSystem, path: string): boolean {
+  const files = fs.readdir(path).filter((name) => !isLockFile(name));
+  const isReceipt = (name: string): boolean =>
+    name.startsWith(`.${RECEIPT_NAME}.`) &&
+    classify(name).kind === 'temporary' &&
+    fs.stat(join(path, name))?.isFile === true;
+  return files.length > 0 && files.every(isReceipt);
 }
 
 function judge(fs: FileSystem, path: string, id: string): Finding {

@@ -88,7 +88,8 @@ export function classify(name: string): FileKind {
     return { kind: 'segment', segment: Number(segment[1]) };
   if (name === INDEX_NAME) return { kind: 'index' };
   // The digits at the end are those that write-file-atomic adds while it writes.
-  const temporary = /^\.(pod\.json|index\.bin|\d+\.json(\.gz)?)\.([0-9a-f]{16}\.tmp(\.\d+)?|g\d{1,9}\.\d+)$/;
+  const temporary =
+    /^\.(pod\.json|index\.bin|backup\.json|\d+\.json(\.gz)?)\.([0-9a-f]{16}\.tmp(\.\d+)?|g\d{1,9}\.\d+)$/;
   if (temporary.test(name)) return { kind: 'temporary' };
   return { kind: 'other' };
 }

@@ -223,6 +223,24 @@ describe('backup --keep', () => {
     expect(readdirSync(series)).toEqual(['1970-01-01T00-00-00Z']);
   });
 
+  it('removes what a kill left of the first step of one, the beginning of its receipt', () => {
+    const path = killedPod();
+    const series = temporary.path();
+    const whole = backUp(path, series, 2);
+    const beginnings = ['.backup.json.0123456789abcdef.tmp', '.backup.json.0123456789abcdef.tmp.3051478093'];
+    const leave = (name: string, ...files: string[]): void => {
+      mkdirSync(join(series, name));
+      for (const file of files) writeFileSync(join(series, name, file), '');
+    };
+    leave('2001-01-01T00-00-00Z', beginnings[0] as string);
+    leave('2002-02-02T00-00-00Z', 'lock', beginnings[1] as string);
+    leave('2003-03-03T00-00-00Z', beginnings[0] as string, '0.json');
+    leave('2004-04-04T00-00-00Z', 'lock');
+    leave('monday', beginnings[0] as string);
+    const next = backUp(path, series, 2);
+    expect(readdirSync(series)).toEqual(['2003-03-03T00-00-00Z', '2004-04-04T00-00-00Z', whole, next, 'monday']);
+  });
+
   it('never removes what it did not make, or what somebody has changed', () => {
     const path = killedPod();
     const series = temporary.path();
