@@ -11,7 +11,7 @@ import type { Key } from '../core/key.ts';
 import { type LineLayout, placeShard, shardLines } from '../core/line.ts';
 import { crcText, disk, removeFile } from './files.ts';
 import type { Folder } from './folder.ts';
-import { IndexWriter, isIndexDue } from './index-writer.ts';
+import { IndexWriter, isIndexDue, SLICE_MS } from './index-writer.ts';
 import { removeQuietly, type ShardContent } from './manifest.ts';
 import { shardName, temporaryName } from './names.ts';
 import { encodeShard, packShard } from './shards.ts';
@@ -21,11 +21,6 @@ const LOG_BYTES_MIN = 4 << 20;
 const LOG_TO_SHARDS_RATIO = 1;
 /** However large the shards are: opening after a death reads the log, and holds its records in memory meanwhile. */
 const LOG_BYTES_MAX = 1 << 30;
-/**
- * A slice ends after the shard in which it passes this time; the fsyncs come on top. While a million entries were loaded, a hundred turns of the event loop
- * took over 12 ms; with 8 ms here it was three hundred, in the same time altogether.
- */
-const SLICE_MS = 4;
 
 interface Staged {
   readonly shard: number;

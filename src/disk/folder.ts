@@ -98,8 +98,9 @@ export class Folder<V, K extends Key> implements TextsOwner {
     this.texts = opened.texts;
     this.texts.owner = this;
     this.#lock = lock;
-    this.outputs = new Outputs(system.fs, path, opened.outputs ?? [], opened.log.end.s, (step) => table.onUndo(step));
-    this.notes = new Notes(opened.notes ?? [], (step) => table.onUndo(step));
+    const onUndo = (step: () => void): void => table.onUndo(step);
+    this.outputs = new Outputs(system.fs, path, opened.outputs ?? [], opened.log.end.s, onUndo);
+    this.notes = new Notes(opened.notes ?? [], onUndo);
     this.indexDue = opened.isIndexed !== true;
     for (const [shard, { lines }] of this.contents) {
       const stat = opened.stats?.get(shard);

@@ -238,11 +238,9 @@ export function salvageSegment(
     const valid = newline >= 0 && claimed >= 0 && crc32(bytes.subarray(start + JSON_OFFSET, end), previous) === claimed;
     const data = valid ? parseData(bytes, start + JSON_OFFSET, end) : undefined;
     const output = valid && data === undefined ? parseOutput(bytes, start + JSON_OFFSET, end) : undefined;
-    const isNote = valid && data === undefined && parseNote(bytes, start + JSON_OFFSET, end) !== undefined;
-    const control =
-      valid && data === undefined && output === undefined && !isNote
-        ? parseControl(bytes.toString('utf8', start + JSON_OFFSET, end))
-        : undefined;
+    const isOther = valid && data === undefined && output === undefined;
+    const isNote = isOther && parseNote(bytes, start + JSON_OFFSET, end) !== undefined;
+    const control = isOther && !isNote ? parseControl(bytes.toString('utf8', start + JSON_OFFSET, end)) : undefined;
     if (data !== undefined) {
       const { s, operation, shard, keyStart, keyEnd, valueStart } = data;
       const value = operation === 'set' ? bytes.toString('utf8', valueStart, end - 1) : '';

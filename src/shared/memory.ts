@@ -1,7 +1,7 @@
 /**
  * What the owner of a shared pod must remember beside the pod: who asked what and was told what, who has claimed what, who has the lock.
  *
- * It is a state made of facts, so that the next owner makes the same state of the facts in the journal.
+ * It is a state made of facts, so that the next owner makes the same state of the facts in the log's notes.
  */
 import { type Key, type KeyIdentity, keyIdentity } from '../core/key.ts';
 

@@ -74,10 +74,10 @@ export class Requests {
 
   /** Keeps what a group did, in the batch that has its changes. To be called in the transaction that makes them. */
   keep({ facts }: Group): void {
-    if (facts.length === 0) return;
+    if (this.#notes === undefined || facts.length === 0) return;
     const text = JSON.stringify(facts);
     this.#newCharacters += text.length;
-    this.#notes?.add(text);
+    this.#notes.add(text);
     if (this.#isBehind || this.#newCharacters > Math.max(NEW_CHARACTERS, NEW_RATIO * this.#allCharacters)) this.renew();
   }
 

@@ -740,9 +740,6 @@ async function firstViolation(mutant: Mutant): Promise<string | undefined> {
 describe('a mutant is caught:', () => {
   afterEach(() => {
     vi.restoreAllMocks();
-    switches.anyShard = false;
-    switches.noThrough = false;
-    switches.noOutputSeq = false;
     for (const name of Object.keys(switches) as (keyof typeof switches)[]) switches[name] = false;
   });
 

@@ -42,21 +42,15 @@ describe('D1, D3, D9: crash states of random walks', () => {
   );
 
   for (const level of testSize === 'small' ? (['process'] as const) : levels) {
-    it(`with lines of an output, which come and go with their values, at level ${level} are all right`, TIMEOUT, () => {
-      const mix = { ...mixes.lives, ...mixes.turns, ...mixes.folds, ...mixes.faults };
-      return walks(`outputs, ${level}`, mix, { level, outputs: true });
-    });
-  }
-
-  for (const level of testSize === 'small' ? (['process'] as const) : levels) {
-    it(
-      `with notes, which come and go with the changes that they belong to, at level ${level} are all right`,
-      TIMEOUT,
-      () => {
+    for (const [title, what] of [
+      ['lines of an output, which come and go with their values', 'outputs'],
+      ['notes, which come and go with the changes that they belong to', 'notes'],
+    ] as const) {
+      it(`with ${title}, at level ${level} are all right`, TIMEOUT, () => {
         const mix = { ...mixes.lives, ...mixes.turns, ...mixes.folds, ...mixes.faults };
-        return walks(`notes, ${level}`, mix, { level, notes: true });
-      },
-    );
+        return walks(`${what}, ${level}`, mix, { level, [what]: true });
+      });
+    }
   }
 
   for (const loose of [false, true]) {

@@ -44,15 +44,26 @@ function open(options: { gzipped?: boolean } = {}): void {
 
 /** Carries a question out that sets `n` to its number. */
 function carryOut(number: number, ...more: Fact[]): void {
-  const group = new Group(requests.memory);
-  pod.transaction(() => {
-    pod.set('n', number);
+  carryOutBy(requests, engine, number, ...more);
+}
+
+function carryOutBy(owner: Requests, of: PodEngine<number, string>, number: number, ...more: Fact[]): void {
+  const group = new Group(owner.memory);
+  of.transaction(() => {
+    of.table.set('n', number);
     group.note(['join', 'me', process.pid]);
     group.note(['answer', 'me', number, `[${number},0]`]);
     for (const fact of more) group.note(fact);
-    requests.keep(group);
+    owner.keep(group);
   });
-  engine.appendNow();
+  of.appendNow();
+}
+
+/** What is there where its process dies now. */
+function copyOf(folder: string): string {
+  const copy = handles.path();
+  cpSync(folder, copy, { recursive: true, filter: (name) => !name.includes('/lock') });
+  return copy;
 }
 
 interface Found {
@@ -63,8 +74,7 @@ interface Found {
 
 /** What the next owner finds where the process dies now. */
 function found(): Found {
-  const folder = handles.path();
-  cpSync(path, folder, { recursive: true, filter: (name) => !name.includes('/lock') });
+  const folder = copyOf(path);
   const next = POD.open<number>(folder, { syncEvery: 0 });
   try {
     const { memory } = new Requests(engineOf(next).notes);
@@ -88,17 +98,7 @@ describe('what an owner answered', () => {
     const system = testSystem();
     const first = new PodEngine<number, string>(system, '/pod', { syncEvery: 0 }, {});
     const owner = new Requests(first.notes);
-    const ask = (number: number): void => {
-      const group = new Group(owner.memory);
-      first.transaction(() => {
-        first.table.set('n', number);
-        group.note(['join', 'me', 1]);
-        group.note(['answer', 'me', number, `[${number},0]`]);
-        owner.keep(group);
-      });
-      first.appendNow();
-    };
-    for (const number of [1, 2, 3]) ask(number);
+    for (const number of [1, 2, 3]) carryOutBy(owner, first, number);
     const image = system.fs.image();
     const [log, bytes] = [...image].find(([path]) => path.includes('/wal-')) as [string, Uint8Array];
     const outcomes = new Set<unknown>();
@@ -142,14 +142,12 @@ describe('what an owner answered', () => {
 
   it('is known where somebody changed the pod meanwhile who does not share', async () => {
     carryOut(1);
-    const folder = handles.path();
-    cpSync(path, folder, { recursive: true, filter: (name) => !name.includes('/lock') });
+    const folder = copyOf(path);
     const other = POD.open<number>(folder, { syncEvery: 0 });
     await Promise.resolve();
     other.set('n', 9);
     other.sync();
-    const again = handles.path();
-    cpSync(folder, again, { recursive: true, filter: (name) => !name.includes('/lock') });
+    const again = copyOf(folder);
     other.close();
     const next = keep(POD.open<number>(again));
     expect(next.get('n')).toBe(9);
