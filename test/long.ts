@@ -1,5 +1,5 @@
 /**
- * `npm run test:long`: every suite at the size `long`. That takes hours, so the run keeps its own state in a tracker: kill it, and the next one
+ * `npm run test:long`: every suite at the size `long`. That takes an hour or two, so the run keeps its own state in a tracker: kill it, and the next one
  * carries on with what is left. What was run on other sources counts as not done.
  *
  * Options: `--at-once N` test files run side by side; `--write` puts the table of what is done into `docs/testing.md`, and runs nothing.

@@ -47,7 +47,7 @@ function noted(fd: number, place: number): number {
 }
 
 describe('backups beside a process that writes, syncs, folds, compacts and reopens', () => {
-  const count = { small: 10, ci: 150, long: 1_500 }[testSize];
+  const count = { small: 10, ci: 150, long: 750 }[testSize];
 
   it.each([false, true])(
     'D36: are prefixes of what it wrote, none older than its beginning (gzipped: %s)',
@@ -123,7 +123,7 @@ async function lifeOf(args: readonly string[]): Promise<number> {
 }
 
 describe('a command that is killed', () => {
-  const kills = { small: 2, ci: 25, long: 250 }[testSize];
+  const kills = { small: 2, ci: 25, long: 125 }[testSize];
 
   it('D36: backup leaves the whole pod or none, and the next one begins anew', { timeout: HOUR_MS }, async () => {
     const { first } = makePods();

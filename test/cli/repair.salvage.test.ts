@@ -15,7 +15,7 @@ vi.mock('../../src/disk/system.ts', async () => ({
 }));
 
 const temporary = useTemporary();
-const RUNS = { small: 50, ci: 1_000, long: 10_000 }[testSize];
+const RUNS = { small: 50, ci: 1_000, long: 5_000 }[testSize];
 
 /** Far enough from each other that a flipped bit does not make one of another. */
 const KEYS = Array.from({ length: 24 }, (_, n) => `${String.fromCharCode(97 + n).repeat(3)}/é"\\${n * 37}`);

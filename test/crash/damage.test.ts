@@ -165,7 +165,7 @@ describe('D4, D5, D6: what is accepted is right, with', () => {
 
   it('variants enough', () => {
     console.log(`damage, ${testSize}: ${variants} variants, wrongly accepted: 0`);
-    expect(variants).toBeGreaterThanOrEqual({ small: 1_000, ci: 100_000, long: 1_000_000 }[testSize]);
+    expect(variants).toBeGreaterThanOrEqual({ small: 1_000, ci: 100_000, long: 250_000 }[testSize]);
   });
 
   it('nothing damaged', () => {

@@ -10,7 +10,7 @@ import { outputScripts, scripts } from './enumerator-scripts.ts';
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
 vi.mock('../../src/disk/random.ts', async () => import('./enumerator-random.ts'));
 
-const SEEDS = { small: 1, ci: 3, long: 30 }[testSize];
+const SEEDS = { small: 1, ci: 3, long: 12 }[testSize];
 /** Scripts with an output take long, because every line is a state. */
 const OUTPUT_EFFORT: Effort =
   testSize === 'small'
@@ -40,5 +40,5 @@ describe('D1, D9: crash states of scripts with an output', () => {
 });
 
 it('crash states enough', () => {
-  tally.requireStates('scripts', { small: 8_000, ci: 500_000, long: 5_000_000 }[testSize]);
+  tally.requireStates('scripts', { small: 8_000, ci: 500_000, long: 2_000_000 }[testSize]);
 });

@@ -13,7 +13,7 @@ import { type Mix, mixes, walk } from './enumerator-workloads.ts';
 vi.mock('../../src/disk/exit.ts', async () => import('./enumerator-exit.ts'));
 vi.mock('../../src/disk/random.ts', async () => import('./enumerator-random.ts'));
 
-const SEEDS = { small: 1, ci: 8, long: 80 }[testSize];
+const SEEDS = { small: 1, ci: 8, long: 24 }[testSize];
 const STEPS = testSize === 'small' ? 10 : 25;
 const tally = new Tally();
 
@@ -84,5 +84,5 @@ it('a seed gives the same disk again, byte by byte', async () => {
 });
 
 it('crash states enough', () => {
-  tally.requireStates('random walks', { small: 2_000, ci: 500_000, long: 5_000_000 }[testSize]);
+  tally.requireStates('random walks', { small: 2_000, ci: 500_000, long: 1_500_000 }[testSize]);
 });

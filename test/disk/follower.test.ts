@@ -13,7 +13,7 @@ import { testSeed, testSize } from '../size.ts';
 import { thrown } from './support.ts';
 
 const SEED = testSeed(1);
-const RUNS = { small: 15, ci: 200, long: 2_000 }[testSize];
+const RUNS = { small: 15, ci: 200, long: 1_000 }[testSize];
 const STEPS = 60;
 
 const worlds: World[] = [];

@@ -483,7 +483,7 @@ describe('D4: rot in a shard that an index vouches for', () => {
 
 describe('an index that is written in slices while the program goes on', () => {
   it('gives what the pod holds at the end, whatever happened meanwhile', { timeout: 600_000 }, () => {
-    const rounds = { small: 30, ci: 3_000, long: 60_000 }[testSize];
+    const rounds = { small: 30, ci: 3_000, long: 12_000 }[testSize];
     let taken = 0;
     const first = testSeed(1);
     for (let seed = first; seed < first + rounds; seed++) {

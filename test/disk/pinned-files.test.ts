@@ -25,7 +25,7 @@ import {
 import { PATH, thrown } from './support.ts';
 
 /** How many runs of a writer with readers beside it. */
-const SEEDS = { small: 8, ci: 200, long: 5_000 }[testSize];
+const SEEDS = { small: 8, ci: 200, long: 2_000 }[testSize];
 /** Work falls between every so many calls of a reader. */
 const STRIDE = testSize === 'small' ? 3 : 1;
 

@@ -316,7 +316,7 @@ describe('D19: a second signal while the first is worked on', () => {
   });
 
   it('D19, TPB-21: loses nothing at any moment', { timeout: 3_600_000 }, async () => {
-    const rounds = { small: 3, ci: 60, long: 600 }[testSize];
+    const rounds = { small: 3, ci: 60, long: 300 }[testSize];
     for (let round = 0; round < rounds; round++) {
       const folder = bench.newPath();
       const child = bench.start('ending', [folder, 'exit', 'wait']);

@@ -9,7 +9,7 @@ import { useBench } from './built.ts';
 
 const bench = useBench();
 const seed = testSeed(1);
-const STOPS = { small: 60, ci: 1_000, long: 10_000 }[testSize];
+const STOPS = { small: 60, ci: 1_000, long: 5_000 }[testSize];
 /** As in `children/bank.ts`. */
 const SUM = 2_400;
 

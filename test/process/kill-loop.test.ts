@@ -9,7 +9,7 @@ import { type Busy, play, randomFrom, type Step, turnsOf } from './children/step
 
 const bench = useBench();
 
-const KILLS = { small: 24, ci: 1_000, long: 10_000 }[testSize];
+const KILLS = { small: 24, ci: 1_000, long: 4_000 }[testSize];
 /** Loops that run side by side, each in a folder of its own. */
 const LOOPS = 2;
 const LEVELS: readonly Durability[] = ['process', 'power', 'exit'];

@@ -74,7 +74,7 @@ describe.concurrent('a folder that a process has open', () => {
 
   it('D29: is free the moment its owner is killed, again and again', { timeout: 3_600_000 }, async () => {
     const folder = bench.newPath();
-    for (let round = 0; round < { small: 3, ci: 50, long: 500 }[testSize]; round++) {
+    for (let round = 0; round < { small: 3, ci: 50, long: 250 }[testSize]; round++) {
       const owner = await holder(folder);
       await kill(owner);
       const pod = POD.open<number>(folder);
@@ -184,7 +184,7 @@ describe('a race for one folder', () => {
     return { wins, lost };
   }
 
-  const rounds = { small: 1, ci: 5, long: 50 }[testSize];
+  const rounds = { small: 1, ci: 5, long: 25 }[testSize];
 
   it('for a pod that does not exist yet never has two winners', { timeout: 3_600_000 }, async () => {
     for (let round = 0; round < rounds; round++) {

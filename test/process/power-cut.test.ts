@@ -27,7 +27,7 @@ import { testSeed, testSize } from '../size.ts';
 import { useBench } from './built.ts';
 
 const bench = useBench();
-const CUTS = { small: 2, ci: 21, long: 210 }[testSize];
+const CUTS = { small: 2, ci: 21, long: 84 }[testSize];
 const SEED = testSeed(31);
 /** The same number for ext4 and XFS; 2 says: do not flush the journal. */
 const SHUTDOWN = '0x8004587d';

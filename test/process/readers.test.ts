@@ -20,7 +20,7 @@ describe('readers beside a writer that commits, syncs, folds, goes back, compact
   const { readers, audits } = {
     small: { readers: 2, audits: 150 },
     ci: { readers: 4, audits: 2_000 },
-    long: { readers: 8, audits: 10_000 },
+    long: { readers: 8, audits: 4_000 },
   }[testSize];
 
   it.each([
@@ -71,7 +71,7 @@ describe('verify beside a writer', () => {
     const folder = bench.newPath();
     const writer = bench.start('bank', [folder, String(seed), 'false']);
     await writer.said('ready');
-    const looks = { small: 200, ci: 3_000, long: 30_000 }[testSize];
+    const looks = { small: 200, ci: 3_000, long: 12_000 }[testSize];
     for (let n = 0; n < looks; n++) {
       expect(verifyFolder(nodeSystem, folder), `seed ${seed}, look ${n}`).toBeGreaterThan(1);
       await sleep(0);

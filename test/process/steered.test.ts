@@ -13,7 +13,7 @@ import { randomFrom } from './children/steps.ts';
 
 const bench = useBench();
 const seed = testSeed(1);
-const KILLS = { small: 6, ci: 100, long: 1_000 }[testSize];
+const KILLS = { small: 6, ci: 100, long: 500 }[testSize];
 /** So many tasks that they last longer than the kills. */
 const TASKS = KILLS * 60;
 const DELAY_MS = 4;

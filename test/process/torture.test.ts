@@ -10,7 +10,7 @@ import { testSize } from '../size.ts';
 import { useBench } from './built.ts';
 
 const bench = useBench();
-const SECONDS = { small: 1, ci: 60, long: 600 }[testSize];
+const SECONDS = { small: 1, ci: 60, long: 300 }[testSize];
 
 describe('everpod torture', () => {
   it('holds, says so with numbers, and leaves nothing behind', async () => {

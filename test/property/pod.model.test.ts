@@ -18,7 +18,7 @@ vi.mock('../../src/disk/fold.ts', async (original) => ({
   isFoldDue: () => fold.isDue,
 }));
 
-const sizes = { small: [60, 60], ci: [1_000, 100], long: [20_000, 100] } as const;
+const sizes = { small: [60, 60], ci: [1_000, 100], long: [4_000, 100] } as const;
 const [numRuns, maxCommands] = sizes[testSize];
 const path = process.env.EVERPOD_TEST_PATH;
 

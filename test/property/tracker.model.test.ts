@@ -16,7 +16,7 @@ vi.mock('../../src/disk/system.ts', async () => ({
   nodeSystem: (await import('../tracker/fast-system.ts')).fastSystem,
 }));
 
-const SIZES = { small: [60, 60], ci: [2_000, 100], long: [20_000, 100] } as const;
+const SIZES = { small: [60, 60], ci: [2_000, 100], long: [8_000, 100] } as const;
 const [RUNS, COMMANDS] = SIZES[testSize];
 
 const root = makeMemoryFolder('tracker-model');
