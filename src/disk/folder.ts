@@ -344,10 +344,7 @@ export class Folder<V, K extends Key> implements TextsOwner {
       this.log.truncate(this.point);
       this.texts.forget();
       this.durable = Math.min(this.durable, this.point.s);
-      for (const [shard, records] of this.open) {
-        if (records.first > this.point.s) this.open.delete(shard);
-        else records.last = Math.min(records.last, this.point.s);
-      }
+      this.#forgetRecordsBehind(this.point);
     }
     this.outputs.revert();
     goBack();
@@ -359,6 +356,14 @@ export class Folder<V, K extends Key> implements TextsOwner {
       this.log.fsync();
     } catch (error) {
       this.rescue(error);
+    }
+  }
+
+  /** Records behind a position are not in the log any more: their numbers go to others. */
+  #forgetRecordsBehind({ s }: LogPosition): void {
+    for (const [shard, records] of this.open) {
+      if (records.first > s) this.open.delete(shard);
+      else records.last = Math.min(records.last, s);
     }
   }
 
@@ -509,6 +514,8 @@ export class Folder<V, K extends Key> implements TextsOwner {
       if (count > 0) next.close('sync', count, point.s);
       next.fsync();
       this.writeManifest({ segments: [...this.manifest.segments, [next.segment, point.s]] });
+      // With their old numbers, which are higher than the new ones can be, a fold would take shards for such as have nothing to write.
+      this.#forgetRecordsBehind(point);
       records.written(this.table.rows, this.texts.segment(next.segment), this.open);
     } catch (error) {
       if (next !== undefined) this.#discard(next);

@@ -328,6 +328,20 @@ const mutants: Readonly<Record<string, Mutant>> = {
     }),
     first: ['an fsync that fails after a mark', 'an fsync that fails while a turn is pending, then a death'],
   },
+  rescueKeepsOldNumbers: {
+    patch: () => {
+      const real = Folder.prototype.rescue;
+      vi.spyOn(Folder.prototype, 'rescue').mockImplementation(function (this: AnyFolder, cause) {
+        const before = [...this.open];
+        real.call(this, cause);
+        for (const [shard, { first }] of before) {
+          const records = this.open.get(shard);
+          if (records !== undefined) this.open.set(shard, { ...records, first });
+        }
+      });
+    },
+    first: ['an fsync that fails when a shard was changed last, then a fold'],
+  },
   noRollForward: {
     intercept: (call, _, recovering) =>
       recovering && call.name === 'open' && call.mode === 'r' && isStaged(call.path)

@@ -236,6 +236,21 @@ export const scripts: Readonly<Record<string, Script>> = {
     explorer.powerCut();
   },
 
+  'an fsync that fails when a shard was changed last, then a fold': async (explorer) => {
+    fill(explorer);
+    await timers(explorer, 6);
+    for (let turns = 3; turns > 0; turns--) {
+      explorer.touch('a');
+      await explorer.endTurn();
+    }
+    explorer.touch('d');
+    await explorer.endTurn();
+    once(isLogSync, EIO, explorer);
+    explorer.sync();
+    await timers(explorer, 6);
+    explorer.powerCut();
+  },
+
   'an fsync that fails while a turn is pending, then a death': async (explorer) => {
     fill(explorer);
     explorer.touch('a');
