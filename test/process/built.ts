@@ -2,9 +2,10 @@
  * Real child processes for the tests: the bundled programs in `children/`, each test file with a copy of its own in a temporary folder.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, inject } from 'vitest';
 
 /** How a child ended, and everything it said. */
@@ -79,6 +80,25 @@ export function useBench(): Bench {
     run: (program, args, options) => bench.start(program, args, options).finished,
   };
   return bench;
+}
+
+/** Stops a child. A thread in the middle of a system call, or without a processor, stops later than it is told to, so all are waited for. */
+export async function stop({ process: child, pid }: Child): Promise<void> {
+  child.kill('SIGSTOP');
+  if (process.platform !== 'linux') await sleep(100);
+  else while (isAtWork(pid)) await sleep(1);
+}
+
+function isAtWork(pid: number): boolean {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`).map((id) =>
+      readFileSync(`/proc/${pid}/task/${id}/stat`, 'latin1'),
+    );
+    return threads.some((stat) => !/^\d+ \(.*\) [TZX]/s.test(stat));
+  } catch {
+    // It is gone, or a thread of it went while it was looked at: the process lives as long as its first thread does.
+    return existsSync(`/proc/${pid}`);
+  }
 }
 
 function copyOf(from: string, to: string): void {

@@ -5,7 +5,7 @@ import { Follower } from '../../src/disk/follower.ts';
 import { readFolder } from '../../src/disk/reader.ts';
 import { nodeSystem } from '../../src/disk/system.ts';
 import { testSeed, testSize } from '../size.ts';
-import { useBench } from './built.ts';
+import { stop, useBench } from './built.ts';
 
 const bench = useBench();
 const seed = testSeed(1);
@@ -24,7 +24,7 @@ it.each([false, true])(
     let anew = 0;
     let looks = 0;
     const versions = new Set<number>();
-    for (let stop = 0; stop < STOPS; stop++) {
+    for (let round = 0; round < STOPS; round++) {
       // Looks at a writer that runs.
       for (let n = 0; n < 5; n++) {
         looks++;
@@ -38,8 +38,7 @@ it.each([false, true])(
         expect(sum, `seed ${seed}`).toBe(SUM);
         await sleep(2);
       }
-      writer.process.kill('SIGSTOP');
-      await sleep(5);
+      await stop(writer);
       follower.look();
       const seen = [...follower.entries()].map(({ key, source, position, length, check }) => [
         key,

@@ -24,7 +24,7 @@ import { type Witness, witnessSteps } from '../../src/cli/torture-check.ts';
 import type { WriterTask } from '../../src/cli/torture-writer.ts';
 import { type Random, seededRandom } from '../../src/testing/random.ts';
 import { testSeed, testSize } from '../size.ts';
-import { useBench } from './built.ts';
+import { stop, useBench } from './built.ts';
 
 const bench = useBench();
 const CUTS = { small: 2, ci: 21, long: 84 }[testSize];
@@ -235,8 +235,7 @@ async function cutWhileWriting(
   // nothing (a program of ten lines, append and fdatasync, lost its last line in 24 of 542 cuts). So a writer is stopped between two calls
   // and then heard to its last word, or it is cut in the middle of one, and what it says from then on does not count.
   if (random.chance(0.5)) {
-    child.process.kill('SIGSTOP');
-    await isStopped(child.pid);
+    await stop(child);
     await sleep(HEAR_MS);
   }
   hasPower = false;
@@ -250,18 +249,3 @@ async function cutWhileWriting(
 
 /** Long enough for the last lines of a writer that is stopped. */
 const HEAR_MS = 20;
-
-/** Resolves when every thread of a process is stopped, or it is gone. */
-async function isStopped(pid: number): Promise<void> {
-  const isAtWork = (): boolean => {
-    try {
-      const threads = readdirSync(`/proc/${pid}/task`).map((id) =>
-        readFileSync(`/proc/${pid}/task/${id}/stat`, 'latin1'),
-      );
-      return threads.some((stat) => !/^\d+ \(.*\) [TZX]/s.test(stat));
-    } catch {
-      return false;
-    }
-  };
-  while (isAtWork()) await sleep(1);
-}
