@@ -12,7 +12,7 @@ import { Buffer } from 'node:buffer';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { PodError } from '../core/errors.ts';
-import { crcText, disk, removeQuietly } from './files.ts';
+import { crcText, disk, readFile, removeQuietly } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import { isOutputName, MANIFEST_NAME, temporaryName } from './names.ts';
 
@@ -100,6 +100,16 @@ const schema = z.strictObject({
   drop: z.record(z.string().regex(SHARD_NUMBER), crc),
   out: z.record(z.string().refine(isOutputName), z.tuple([count, crc, crc, count])).optional(),
 });
+
+/**
+ * The id of the pod in a folder; undefined where there is none.
+ *
+ * @throws {PodError} as `parseManifest`
+ */
+export function podIdIn(fs: FileSystem, folder: string): string | undefined {
+  const bytes = readFile(fs, folder, MANIFEST_NAME);
+  return bytes && parseManifest(folder, bytes).id;
+}
 
 /**
  * Reads a manifest's bytes.

@@ -50,7 +50,8 @@ export function isOutputName(name: unknown): name is string {
 
 const OUTPUT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 /** Also where the system does not tell capitals from small letters. */
-const OURS = /^(pod\.json|lock.*|quarantine|backup\.json|index\..*|wal-.*|\d+\.json(\.gz)?)$/i;
+const OURS =
+  /^(pod\.json|lock.*|quarantine|backup\.json|index\..*|wal-.*|shared\.json|shared-.*\.sock|\d+\.json(\.gz)?)$/i;
 
 /** A fresh name to write under before a rename: 16 random hexadecimal digits, so that nobody can plant it. */
 export function temporaryName(name: string): string {

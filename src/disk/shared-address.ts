@@ -26,6 +26,8 @@ export interface Address {
   /** 32 random bytes, hexadecimal. */
   readonly token: string;
   readonly pid: number;
+  /** The folder that it was put into: a copy of the note leads nobody from the copy of a folder to the owner of the original. */
+  readonly folder: string;
 }
 
 const addressSchema = z.object({
@@ -33,26 +35,29 @@ const addressSchema = z.object({
   socket: z.string().min(1).max(4096),
   token: z.string().regex(/^[0-9a-f]{64}$/),
   pid: z.number().int().positive(),
+  folder: z.string(),
 });
 
-/** The note in a folder; undefined where there is none that can be read. */
+/** The note of a folder; undefined where there is none that can be read, or one of another folder. */
 export function readAddress(fs: FileSystem, folder: string): Address | undefined {
   try {
     const text = readFile(fs, folder, ADDRESS_NAME)?.toString('utf8');
-    return text === undefined ? undefined : addressSchema.safeParse(JSON.parse(text)).data;
+    const address = text === undefined ? undefined : addressSchema.safeParse(JSON.parse(text)).data;
+    return address?.folder === markOf(fs, folder) ? address : undefined;
   } catch {
     return undefined; // Another one is written soon, or nobody listens.
   }
 }
 
 /** Puts the note down, whole from the moment it can be seen. Whoever does must hold the folder's lock. */
-export function writeAddress(fs: FileSystem, folder: string, address: Address): void {
+export function writeAddress(fs: FileSystem, folder: string, address: Omit<Address, 'folder'>): void {
   disk(folder, `write ${ADDRESS_NAME}`, () => {
     const temporary = join(folder, temporaryName('0.json'));
     const fd = fs.open(temporary, 'wx');
     try {
       try {
-        writeAll(fs, fd, Buffer.from(`${JSON.stringify(address)}\n`), 0);
+        const note: Address = { ...address, folder: markOf(fs, folder) };
+        writeAll(fs, fd, Buffer.from(`${JSON.stringify(note)}\n`), 0);
       } finally {
         fs.close(fd);
       }
@@ -62,6 +67,12 @@ export function writeAddress(fs: FileSystem, folder: string, address: Address): 
       throw error;
     }
   });
+}
+
+/** Tells a folder from its copies; moved, it stays the same. */
+function markOf(fs: FileSystem, folder: string): string {
+  const stat = fs.stat(folder);
+  return `${stat?.dev}:${stat?.ino}`;
 }
 
 /** Takes note and socket away. Whoever does must hold the folder's lock. */

@@ -6,7 +6,9 @@
  */
 import { PodError } from '../core/errors.ts';
 import { atExit } from '../disk/exit.ts';
+import { podIdIn } from '../disk/manifest.ts';
 import { randomHex } from '../disk/random.ts';
+import { nodeSystem } from '../disk/system.ts';
 import { type Joined, join } from './join.ts';
 import type { Link } from './link.ts';
 import type { OwnerOptions } from './owner.ts';
@@ -36,6 +38,8 @@ export class Caller {
   readonly #options: OwnerOptions;
   readonly #reconnectMs: number;
   readonly #client: string = randomHex(16);
+  /** Of the pod that was joined first: calls must not go into another one that has come to the path. */
+  #podId: string | undefined;
   #joined: Joined | undefined;
   #joining: Promise<void> | undefined;
   #closed: boolean = false;
@@ -255,7 +259,7 @@ export class Caller {
         this.#rejoin();
       },
     };
-    const joined = await join(this.path, this.#options, identity, events, patienceMs);
+    const joined = await join(this.path, this.#options, identity, events, patienceMs, this.#podId);
     if (this.#closed) {
       isCurrent = false;
       joined.link.leave(this.unused);
@@ -263,6 +267,7 @@ export class Caller {
       return;
     }
     this.#joined = joined;
+    this.#podId ??= podIdIn(nodeSystem.fs, this.path);
     if (!isFirst) this.#settleOld(joined.link);
     this.#unsent = [...this.#calls.values()].filter((call) => !this.#waiting.includes(call));
     this.#flush(joined.link);

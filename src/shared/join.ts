@@ -3,6 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PodError } from '../core/errors.ts';
+import { podIdIn } from '../disk/manifest.ts';
 import { readAddress } from '../disk/shared-address.ts';
 import { nodeSystem } from '../disk/system.ts';
 import { connectTo, type Identity, type Link, type LinkEvents } from './link.ts';
@@ -27,8 +28,9 @@ export interface Joined {
  * Connects to the owner of a folder; where there is none, becomes it.
  *
  * @param patienceMs how long to wait for somebody who has the folder and does not listen
- * @throws {PodError} `ERR_POD_LOCKED` where somebody has the folder and does not share it; `ERR_POD_OPTIONS`, `ERR_POD_PROTOCOL`; and as
- * `PersistentOrderedDict.open`
+ * @param podId of the pod that was there before; undefined where any will do, and a new one
+ * @throws {PodError} `ERR_POD_LOCKED` where somebody has the folder and does not share it; `ERR_POD_DISK` where the pod is not there any
+ * more; `ERR_POD_OPTIONS`, `ERR_POD_PROTOCOL`; and as `PersistentOrderedDict.open`
  */
 export async function join(
   place: string,
@@ -36,10 +38,12 @@ export async function join(
   identity: Identity,
   events: LinkEvents,
   patienceMs: number,
+  podId: string | undefined,
 ): Promise<Joined> {
   const { fs, clock } = nodeSystem;
   const endMs = clock.monotonic() + patienceMs;
   for (;;) {
+    if (podId !== undefined && podIdIn(fs, place) !== podId) throw goneError(place);
     const own = owners.get(place);
     if (own !== undefined) {
       const owner = await own.catch(() => undefined);
@@ -85,6 +89,15 @@ function attach(owner: Owner, identity: Identity, events: LinkEvents, isNew: boo
 /** A plain handle of this process does not go away by waiting. */
 function isPlainHere({ info }: PodError): boolean {
   return info?.pid === process.pid && info.host === undefined;
+}
+
+/** What was acknowledged is elsewhere, and what is asked now must not go into whatever is at the path, or into a new pod. */
+function goneError(place: string): PodError {
+  return new PodError(
+    'ERR_POD_DISK',
+    `${place} was moved, removed or replaced while it was shared. Put it back and call again; or close this handle, and open what is there now.`,
+    { path: place },
+  );
 }
 
 function busyError(place: string): PodError {

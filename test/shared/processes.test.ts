@@ -1,11 +1,11 @@
 // Real processes that share a folder: they find each other, and each of them may end in any way.
-import { existsSync } from 'node:fs';
+import { cpSync, existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { POD } from '../../src/index.ts';
 import { SharedPOD } from '../../src/shared/index.ts';
 import { useBench } from '../process/built.ts';
-import { all, useHandles } from './handles.ts';
+import { all, codeOf, useHandles } from './handles.ts';
 
 const bench = useBench();
 const handles = useHandles();
@@ -61,4 +61,44 @@ describe('processes that share a folder', () => {
     await shared.close();
     expect(existsSync(join(folder, 'shared.json'))).toBe(false);
   });
+
+  it('a copy of a folder leads nobody to the owner of the original, although the note is in it', async () => {
+    const folder = bench.newPath('original');
+    const owner = bench.start('sharer', ['stay', folder]);
+    await owner.said('owner');
+    const copy = bench.newPath('copy');
+    cpSync(folder, copy, { recursive: true, filter: (name) => !name.endsWith('.sock') });
+    expect(existsSync(join(copy, 'shared.json'))).toBe(true);
+    const shared = await handles.keep(SharedPOD.open<number>(copy));
+    expect([await shared.get('sum'), shared.isOwner]).toEqual([1, true]);
+    await shared.set('sum', 100);
+    const original = await handles.keep(SharedPOD.open<number>(folder));
+    expect([await original.get('sum'), original.isOwner]).toEqual([1, false]);
+  });
+
+  it.each(['moved', 'removed', 'replaced'] as const)(
+    'a folder that was %s before its owner died is not made anew, and no other one takes its place',
+    async (how) => {
+      const folder = bench.newPath('place');
+      const owner = bench.start('sharer', ['stay', folder]);
+      await owner.said('owner');
+      const shared = await handles.keep(SharedPOD.open<number>(folder));
+      expect([await shared.get('sum'), shared.isOwner]).toEqual([1, false]);
+      const elsewhere = bench.newPath('elsewhere');
+      if (how === 'removed') rmSync(folder, { recursive: true });
+      else renameSync(folder, elsewhere);
+      if (how === 'replaced') POD.open<number>(folder, { init: [['sum', 7]] }).close();
+      owner.process.kill('SIGKILL');
+      await owner.finished;
+      expect(await codeOf(shared.get('sum'))).toBe('ERR_POD_DISK');
+      expect(await codeOf(shared.set('sum', 8))).toBe('ERR_POD_DISK');
+      expect(existsSync(folder)).toBe(how === 'replaced');
+      if (how === 'removed') return;
+      if (how === 'replaced') expect([...POD.open<number>(folder, { mode: 'r' })]).toEqual([['sum', 7]]);
+      rmSync(folder, { recursive: true, force: true });
+      renameSync(elsewhere, folder);
+      await shared.set('sum', 2);
+      expect([await shared.get('sum'), shared.isOwner]).toEqual([2, true]);
+    },
+  );
 });

@@ -211,6 +211,8 @@ describe('an output', () => {
       '7.json.gz',
       'lock',
       'wal-1',
+      'shared.json',
+      'shared-12345678.sock',
     ];
     for (const name of [...names, 'quarantine', 'index.bin', '__proto__', 'x'.repeat(101), 'a\0', 'ü', 5, undefined]) {
       expect(isOutputName(name)).toBe(false);
