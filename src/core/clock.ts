@@ -1,7 +1,8 @@
 /**
  * Time as an argument: what the wall clock says, for texts and reports, and a timer that keeps no process alive.
  *
- * No order, lock or decision about data depends on the wall clock (reliability B29).
+ * No order, lock or decision about data depends on the wall clock (reliability B29). A moment that has to outlive the process can be kept by
+ * no other; whoever reads it translates it to the monotonic clock, once.
  */
 
 /** The time, and a way to be called later. */

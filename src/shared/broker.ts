@@ -433,7 +433,7 @@ export class Broker {
     const dueMs = this.#desk?.nextDueMs ?? Number.POSITIVE_INFINITY;
     if (dueMs === Number.POSITIVE_INFINITY) return;
     const { clock } = this.#system;
-    this.#cancelDue = clock.after(Math.min(Math.max(dueMs - clock.now(), 1), DUE_MS_MAX), () => {
+    this.#cancelDue = clock.after(Math.min(Math.max(dueMs - clock.monotonic(), 1), DUE_MS_MAX), () => {
       this.#wake();
       this.#watchDue();
     });

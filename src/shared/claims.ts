@@ -3,14 +3,16 @@
  *
  * All loops that run at the same time make one pass. A task that fails in it comes again in the next one, as in a local loop; one whose worker
  * died comes again in the same. The pass ends for everyone when nothing is left and nothing is claimed.
+ *
+ * Moments at which tasks come again are those of the monotonic clock, which nobody sets.
  */
 import type { Clock } from '../core/clock.ts';
 import { PodError } from '../core/errors.ts';
 import { type Key, type KeyIdentity, keyIdentity } from '../core/key.ts';
 import { randomHex } from '../disk/random.ts';
 import { DueQueue } from '../tracker/due-queue.ts';
-import { retryAtOf, type Task, type TaskError } from '../tracker/task.ts';
-import type { ProgressTracker } from '../tracker/tracker.ts';
+import type { Task, TaskError } from '../tracker/task.ts';
+import { dueMsOf, type ProgressTracker } from '../tracker/tracker.ts';
 import type { Claim } from './memory.ts';
 import type { Group } from './requests.ts';
 
@@ -30,11 +32,15 @@ export type Release = 'passed' | 'unused' | 'left' | 'died';
 
 /** What all loops do that run at the same time. */
 interface Pass {
-  /** When the first of its loops began; milliseconds since 1970. */
+  /** When the first of its loops began, which may have been under another owner; milliseconds since 1970. */
   sinceMs: number;
+  /** Whether it may have begun under another owner: only the first of an owner can. */
+  readonly isInherited: boolean;
   readonly loops: Set<string>;
   /** Tasks whose loops went on without a word; they come again in the next pass. */
   readonly passed: Set<KeyIdentity>;
+  /** Tasks that failed in it, as far as this owner was told; they come again in the next pass. */
+  readonly failed: Set<KeyIdentity>;
   /** Tasks that come again at a moment. */
   readonly putOff: Set<KeyIdentity>;
 }
@@ -55,6 +61,7 @@ export class ClaimDesk {
   readonly #origin: string = randomHex(6);
   #count: number = 0;
   #pass: Pass | undefined;
+  #hadPass: boolean = false;
   /** Tasks that came back. */
   #returned: Key[] = [];
   /** Tasks that failed and come again at a moment. */
@@ -74,7 +81,7 @@ export class ClaimDesk {
     this.#stamp++;
   }
 
-  /** When the next task comes again that was put off; milliseconds since 1970, infinite where there is none. */
+  /** When the next task comes again that was put off, on the monotonic clock; infinite where there is none. */
   get nextDueMs(): number {
     return this.#later.nextMs;
   }
@@ -85,7 +92,15 @@ export class ClaimDesk {
   }
 
   enter(loop: string, sinceMs: number): void {
-    this.#pass ??= { sinceMs, loops: new Set(), passed: new Set(), putOff: new Set() };
+    this.#pass ??= {
+      sinceMs,
+      isInherited: !this.#hadPass,
+      loops: new Set(),
+      passed: new Set(),
+      failed: new Set(),
+      putOff: new Set(),
+    };
+    this.#hadPass = true;
     this.#pass.sinceMs = Math.min(this.#pass.sinceMs, sinceMs);
     this.#pass.loops.add(loop);
   }
@@ -171,12 +186,18 @@ export class ClaimDesk {
     }
   }
 
-  /** A task failed, and is to come again at a moment; milliseconds since 1970. */
-  putOff(key: Key, untilMs: number): void {
+  /** A task failed: it comes again in the next pass, or at the moment that was named. */
+  failed(key: Key): void {
+    this.#pass?.failed.add(keyIdentity(key));
+    const dueMs = dueMsOf(this.#tracker, key);
+    if (dueMs !== undefined) this.#putOff(key, dueMs);
+  }
+
+  #putOff(key: Key, dueMs: number): void {
     const identity = keyIdentity(key);
     if (this.#pass === undefined || this.#pass.putOff.has(identity)) return;
     this.#pass.putOff.add(identity);
-    this.#later.add(untilMs, key);
+    this.#later.add(dueMs, key);
   }
 
   #afterDeath(task: Task<object>): Task<object> {
@@ -197,7 +218,7 @@ export class ClaimDesk {
       if (this.#isFree(key, allowAborted)) return key;
       this.#stamp++; // Another kind of loop may want it.
     }
-    const nowMs = this.#clock.now();
+    const nowMs = this.#clock.monotonic();
     for (let key = this.#later.take(nowMs); key !== undefined; key = this.#later.take(nowMs)) {
       this.#pass?.putOff.delete(keyIdentity(key));
       if (this.#isFree(key, allowAborted)) return key;
@@ -236,12 +257,15 @@ export class ClaimDesk {
     const task = this.#tracker.get(key) as Task<object>;
     const error = task._error;
     if (error == null || error.deaths !== undefined) return false;
-    const retryAtMs = retryAtOf(task);
-    if (retryAtMs !== undefined) {
-      if (retryAtMs <= this.#clock.now()) return false;
-      this.putOff(key, retryAtMs);
+    const dueMs = dueMsOf(this.#tracker, key);
+    if (dueMs !== undefined) {
+      if (dueMs <= this.#clock.monotonic()) return false;
+      this.#putOff(key, dueMs);
       return true;
     }
-    return Date.parse(error.at) >= (this.#pass?.sinceMs ?? Number.POSITIVE_INFINITY);
+    const pass = this.#pass;
+    if (pass === undefined) return false;
+    // Of what failed under another owner the record is all there is, and that has the wall clock.
+    return pass.failed.has(keyIdentity(key)) || (pass.isInherited && Date.parse(error.at) >= pass.sinceMs);
   }
 }

@@ -4,7 +4,6 @@
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
 import type { AddOptions, FailOptions, GateOptions, RetryOptions } from '../tracker/options.ts';
-import { retryAtOf } from '../tracker/task.ts';
 import type { ClaimDesk, Release } from './claims.ts';
 import {
   type Context,
@@ -153,10 +152,8 @@ export const TRACKER_OPERATIONS: readonly (readonly [string, Operation])[] = [
     'fail',
     word(['key', 'value?', 'object?'], ({ tracker, desk }, key, [error, options]: [unknown, FailOptions | null]) => {
       tracker.fail(key, error ?? undefined, options ?? {});
-      const task = tracker.get(key);
-      const untilMs = retryAtOf(task);
-      if (untilMs !== undefined) desk.putOff(key, untilMs);
-      return task?._error;
+      desk.failed(key);
+      return tracker.get(key)?._error;
     }),
   ],
 

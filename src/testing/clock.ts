@@ -23,6 +23,8 @@ export class ManualClock implements Clock {
   readingCostMs: number = 0;
   readonly #startedAt: number;
   #elapsedMs: number = 0;
+  /** How far the wall clock was set. */
+  #setByMs: number = 0;
   #timersMade: number = 0;
   readonly #timers: Set<Timer> = new Set();
 
@@ -32,7 +34,7 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
-    return this.#startedAt + this.#elapsedMs;
+    return this.#startedAt + this.#elapsedMs + this.#setByMs;
   }
 
   monotonic(): number {
@@ -46,6 +48,11 @@ export class ManualClock implements Clock {
     return () => {
       this.#timers.delete(timer);
     };
+  }
+
+  /** Sets the wall clock forward, or back where that is less than nothing. Time goes on as before: no timer runs for it. */
+  setWallClock(byMs: number): void {
+    this.#setByMs += byMs;
   }
 
   /** How many timers wait. */

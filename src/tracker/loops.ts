@@ -17,7 +17,7 @@ import {
 } from './options.ts';
 import { type PacedHost, PacedLoop, pacedIterator } from './paced.ts';
 import { RecordedPod } from './records.ts';
-import { FAILED, isPutOff, type Task } from './task.ts';
+import type { Task } from './task.ts';
 import type { TaskIndex } from './task-index.ts';
 import { TodoCursor } from './todo-cursor.ts';
 
@@ -27,6 +27,7 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
   readonly #index: TaskIndex<Task<T>, K>;
   readonly #inFlight: Set<Entry<Task<T>, K>> = new Set();
   readonly #loops: Set<PacedLoop<Task<T>, K>> = new Set();
+  /** Until when, on the monotonic clock. */
   readonly #blocked: Map<GroupName, number> = new Map();
 
   constructor(door: typeof HANDLE_DOOR, engine: PodEngine<Task<T>, K>, index: TaskIndex<Task<T>, K>) {
@@ -104,7 +105,7 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
 
   /**
    * Keeps paced loops of this tracker away from a group until a moment, for `Retry-After` and the like; a moment in the past frees it.
-   * Kept in memory only.
+   * Kept in memory only, as the time that is left: a wall clock that is set later changes nothing.
    *
    * @param until a date, or milliseconds since 1970
    * @throws {PodError} `ERR_POD_OPTIONS` where that is no time
@@ -115,9 +116,11 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
   blockGroup(group: GroupName, until: Date | number): void {
     const untilMs = typeof until === 'number' ? until : until instanceof Date ? until.getTime() : Number.NaN;
     if (Number.isNaN(untilMs)) throw optionsError(this.path, 'until', 'must be a Date or milliseconds since 1970');
-    const nowMs = this.#engine.clock.now();
+    const { clock } = this.#engine;
+    const nowMs = clock.monotonic();
+    const leftMs = untilMs - clock.now();
     for (const [name, otherMs] of this.#blocked) if (otherMs <= nowMs) this.#blocked.delete(name);
-    if (untilMs > nowMs) this.#blocked.set(group, untilMs);
+    if (leftMs > 0) this.#blocked.set(group, nowMs + leftMs);
     else this.#blocked.delete(group);
     for (const loop of this.#loops) loop.regroup(group);
   }
@@ -140,8 +143,8 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
   }
 
   #isPutOff(entry: Entry<Task<T>, K>): boolean {
-    // Only what failed can be put off, so nothing else is looked at.
-    return (entry.state & FAILED) !== 0 && isPutOff(entry.peek(), this.#engine.clock.now());
+    const dueMs = this.retryTimes.dueMs(entry);
+    return dueMs !== undefined && dueMs > this.#engine.clock.monotonic();
   }
 
   #handOut<R>(
@@ -178,6 +181,7 @@ export abstract class LoopedPod<T extends object, K extends Key> extends Recorde
       current: (entry) => table.current(entry),
       claim: (entry) => this.claim(entry),
       refund: (entries) => this.refund(entries),
+      dueMs: (entry) => this.retryTimes.dueMs(entry),
       blockedUntil: (group) => this.#blocked.get(group) ?? Number.NEGATIVE_INFINITY,
       paused: (pause) => this.events.emit('pause', () => ({ path: this.path, ...pause })),
       requireWritable: () => this.#engine.requireWritable(),

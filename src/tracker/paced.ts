@@ -4,6 +4,8 @@
  * A task is in flight from its claim until its record says how it went, by whatever road. Tasks are taken in order; one whose group may not
  * start another now waits in its group, and the next task of another group goes first. So there is one walk over the index and, for a
  * group, one small object, however many groups there are.
+ *
+ * Every moment in here is one of the monotonic clock: the wall clock can be set, and then the loop would stand still or hurry.
  */
 import type { Clock } from '../core/clock.ts';
 import type { Entry } from '../core/entry.ts';
@@ -13,7 +15,7 @@ import { DueQueue } from './due-queue.ts';
 import { errorClassOf, errorOf } from './error-classes.ts';
 import type { GroupName, PacedOptions } from './options.ts';
 import { ReadyQueue } from './ready-queue.ts';
-import { ABORTED, DONE, FAILED, isTodo, priorityIn, retryAtOf, UNFINISHED } from './task.ts';
+import { ABORTED, DONE, FAILED, isTodo, priorityIn, UNFINISHED } from './task.ts';
 import type { TaskIndex, TaskWatcher } from './task-index.ts';
 
 /** What the loop asks of its tracker. */
@@ -29,7 +31,9 @@ export interface PacedHost<V, K extends Key> {
   readonly inFlight: Set<Entry<V, K>>;
   /** Gives tries back; what they failed of is the environment's fault. */
   refund(entries: readonly Entry<V, K>[]): number;
-  /** When a group may start again, as somebody said; milliseconds since 1970. */
+  /** From when on a failed task may be handed out; undefined where nobody put it off. */
+  dueMs(entry: Entry<V, K>): number | undefined;
+  /** When a group may start again, as somebody said. */
   blockedUntil(group: GroupName): number;
   paused(pause: { class: string; durationMs: number; refunded: number }): void;
   /** Throws where the tracker is closed. */
@@ -100,7 +104,8 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
       if (this.#count >= limit || signal?.aborted === true) return undefined;
       const nowMs = this.#now();
       this.#seeToPauses();
-      const mayStart = this.#inFlight.size < concurrency && (this.#breaker?.notBeforeMs() ?? 0) <= nowMs;
+      const mayStart =
+        this.#inFlight.size < concurrency && (this.#breaker?.notBeforeMs() ?? Number.NEGATIVE_INFINITY) <= nowMs;
       const found = mayStart ? this.#pick(nowMs) : undefined;
       if (found === 'more') {
         await new Promise(setImmediate);
@@ -216,10 +221,10 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
 
   /** A failed task comes again in this loop where somebody said when, and where it has tries left. */
   #comesAgain(entry: Entry<V, K>, nowMs: number): void {
-    const retryAtMs = retryAtOf(entry.peek());
+    const dueMs = this.#host.dueMs(entry);
     const { retryDelayMs } = this.#options;
-    if (!this.#isTodo(entry) || (retryAtMs === undefined && retryDelayMs === undefined)) return;
-    this.#comesAt(Math.max(retryAtMs ?? 0, retryDelayMs === undefined ? 0 : nowMs + retryDelayMs), entry);
+    if (!this.#isTodo(entry) || (dueMs === undefined && retryDelayMs === undefined)) return;
+    this.#comesAt(Math.max(dueMs ?? nowMs, nowMs + (retryDelayMs ?? 0)), entry);
   }
 
   #comesAt(atMs: number, entry: Entry<V, K>): void {
@@ -235,7 +240,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
         const now = this.#host.current(task);
         if (now === undefined || !this.#isTodo(now)) continue;
         const comesAnyway = this.#putOff.has(now.identity) || this.#host.inFlight.has(now);
-        if (!comesAnyway) this.#comesAt(Math.max(untilMs, retryAtOf(now.peek()) ?? 0), now);
+        if (!comesAnyway) this.#comesAt(Math.max(untilMs, this.#host.dueMs(now) ?? untilMs), now);
       }
       if (hasOpened) this.#host.paused({ class: failure, durationMs, refunded });
     }
@@ -298,9 +303,9 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
 
   /** Whether no loop may hand it out yet; then it comes at its moment. It may have failed once more since it was looked at. */
   #isPutOff(entry: Entry<V, K>, nowMs: number): boolean {
-    const retryAtMs = (entry.state & FAILED) === 0 ? undefined : retryAtOf(entry.peek());
-    if (retryAtMs === undefined || retryAtMs <= nowMs) return false;
-    this.#comesAt(retryAtMs, entry);
+    const dueMs = this.#host.dueMs(entry);
+    if (dueMs === undefined || dueMs <= nowMs) return false;
+    this.#comesAt(dueMs, entry);
     return true;
   }
 
@@ -330,7 +335,8 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
     const name = this.#nameOf(entry);
     let group = this.#groups.get(name);
     if (group === undefined) {
-      group = { name, inFlight: 0, notBeforeMs: 0, waiting: [], head: 0, queued: 'no', readyAt: undefined };
+      const notBeforeMs = Number.NEGATIVE_INFINITY;
+      group = { name, inFlight: 0, notBeforeMs, waiting: [], head: 0, queued: 'no', readyAt: undefined };
       this.#groups.set(name, group);
     }
     return group;
@@ -439,7 +445,7 @@ export class PacedLoop<V, K extends Key> implements TaskWatcher<V, K> {
   }
 
   #now(): number {
-    return this.#host.clock.now();
+    return this.#host.clock.monotonic();
   }
 }
 

@@ -14,6 +14,7 @@ import { ListedPod } from './lists.ts';
 import { checkFailOptions, checkPriority, checkRetryOptions, type FailOptions, type RetryOptions } from './options.ts';
 import { type Output, type OutputOptions, TaskOutputs } from './output.ts';
 import { isStuck, retryFilter } from './retry.ts';
+import { RetryTimes } from './retry-times.ts';
 import { RateMeter } from './stats.ts';
 import {
   ABORTED,
@@ -47,11 +48,13 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
   /** Tells what happened in the transaction that is under way. */
   readonly #untold: (() => void)[] = [];
   protected readonly rates: RateMeter;
+  protected readonly retryTimes: RetryTimes<Task<T>, K>;
 
   constructor(door: typeof HANDLE_DOOR, engine: PodEngine<Task<T>, K>, index: TaskIndex<Task<T>, K>) {
     super(door, engine, index);
     this.#engine = engine;
     this.#index = index;
+    this.retryTimes = new RetryTimes(engine.clock, index);
     this.rates = new RateMeter(engine.clock, index);
     this.rates.sample(index.done.size, engine.table.size);
   }
@@ -123,6 +126,8 @@ export abstract class RecordedPod<T extends object, K extends Key> extends Liste
       ...(blame !== 'task' && { blame }),
       ...(retryAfterMs !== undefined && { retryAt: this.#now(retryAfterMs) }),
     };
+    // Before those are told who ask when it comes again.
+    this.retryTimes.failed(entry, kept);
     this.changeTask(entry, { ...(counted !== tries && { _tries: counted }), _error: kept });
     this.#outputs?.drop(entry);
     this.#tell('fail', () => ({ path: this.path, key: entry.key, error: kept }));

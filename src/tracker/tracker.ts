@@ -28,6 +28,9 @@ export let openUnmarked: <T extends object, K extends Key>(
   options: TrackerOptions<T, K>,
 ) => { readonly tracker: ProgressTracker<T, K>; readonly markDeaths: () => void };
 
+/** From when on a task may be handed out, on the monotonic clock; undefined where nobody put it off. Not exported from the package. */
+export let dueMsOf: <T extends object, K extends Key>(tracker: ProgressTracker<T, K>, key: K) => number | undefined;
+
 /**
  * A pod of tasks. Each value holds the user's data and `_tries`, `_done`, `_aborted`, and `_error` once a try failed. Counters and the
  * index of what is left to do are derived from the entries whenever one changes, so editing a task by hand keeps them right.
@@ -245,6 +248,7 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
       const tracker = ProgressTracker.#open(path, options, false);
       return { tracker, markDeaths: () => tracker.markDeaths(options.maxDeaths ?? DEFAULT_MAX_DEATHS) };
     };
+    dueMsOf = (tracker, key) => tracker.retryTimes.dueMs(tracker.requireTask(key, false));
   }
 
   #priorityOf(options: AddOptions | undefined): number {

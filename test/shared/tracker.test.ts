@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ProgressTracker } from '../../src/index.ts';
 import { SharedTracker } from '../../src/shared/index.ts';
 import { useBench } from '../process/built.ts';
@@ -310,6 +310,35 @@ describe('claims', () => {
     expect([...given].sort()).toEqual(['bad', 'good', 'later', 'later']);
     await work(two);
     expect([await one.tries('bad'), await one.done('later')]).toEqual([2, true]);
+  });
+
+  it.each([
+    ['back', -3_600_000],
+    ['forward', 3_600_000],
+  ])('come again when they should where the wall clock is set %s by an hour in the middle of it', async (_, byMs) => {
+    const tracker = await open(handles.path(), { maxTries: 3 });
+    await tracker.addMany(['bad', 'later', 'far']);
+    const real = Date.now;
+    const wall = vi.spyOn(Date, 'now');
+    onTestFinished(() => wall.mockRestore());
+    const given: string[] = [];
+    const stop = new AbortController();
+    // What is put off for half an hour comes in no pass of this test, so that a signal has to end the first one.
+    for await (const key of tracker.tryKeys({ signal: stop.signal })) {
+      given.push(key);
+      if (key === 'far') {
+        await tracker.fail(key, new Error('much later'), { retryAfterMs: 1_800_000 });
+        wall.mockImplementation(() => real() + byMs);
+      } else if (key === 'bad') await tracker.fail(key, new Error('no'));
+      else if (given.includes('far')) {
+        await tracker.markDone(key);
+        stop.abort();
+      } else await tracker.fail(key, new Error('soon'), { retryAfterMs: 500 });
+    }
+    expect(given).toEqual(['bad', 'later', 'far', 'later']);
+    // The next pass, in which what failed in the last one is tried again, whatever the clock says.
+    for await (const key of tracker.tryKeys({ limit: 1 })) given.push(key);
+    expect(given.slice(4)).toEqual(['bad']);
   });
 
   it('a task that its loop passed over without a word is free, and comes again in the next pass', async () => {
