@@ -209,10 +209,10 @@ function objectRefusal(value: object, depth: number, ancestors: ReadonlySet<obje
   if (depth >= DEPTH_MAX) return `the value is nested deeper than ${DEPTH_MAX} levels`;
   if (Object.getOwnPropertySymbols(value).length > 0) return 'a property named by a symbol has no place in JSON';
   if (Array.isArray(value)) {
-    const hole = Array.from({ length: value.length }, (_, index) => index).find(
-      (index) => !Object.hasOwn(value, index),
-    );
-    if (hole !== undefined) return `the array has a hole at ${hole}`;
+    // An array that is mostly holes may be as long as four billion elements, so nothing is done for each of them.
+    for (let index = 0; index < value.length; index++) {
+      if (!Object.hasOwn(value, index)) return `the array has a hole at ${index}`;
+    }
     if (isPlainArray(value)) return undefined;
     return 'an array with further properties or of a class of its own is not plain JSON';
   }

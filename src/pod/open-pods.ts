@@ -61,7 +61,10 @@ export function openHandle<H extends object, V, K extends Key>(
   const system = kind.system ?? nodeSystem;
   const place = normalizePath(path);
   checkOptions(place, options);
-  const open = findOpen(system, place);
+  const found = findOpen(system, place);
+  // A handle of another copy of the library is of no class of this one: as with another process, the folder's lock keeps a writer out.
+  const isForeign = found !== undefined && !(found.engine instanceof PodEngine) && !kind.accepts(found.handle);
+  const open = isForeign ? undefined : found;
   if (open !== undefined && options.isolated !== true) {
     requireSameOptions(place, open, options as PodOptions<never, Key>);
     if (!kind.accepts(open.handle)) {
@@ -88,7 +91,7 @@ export function openHandle<H extends object, V, K extends Key>(
     discardHandle(engine);
     throw error;
   }
-  if (options.isolated !== true) {
+  if (options.isolated !== true && !isForeign) {
     const { real, folder } = identify(system, place);
     registry().pods.set(real, { engine: engine as unknown as PodEngine<never, Key>, handle, folder });
   }

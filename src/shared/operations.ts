@@ -251,8 +251,11 @@ function versionOf(value: unknown): string {
   return value === undefined ? '' : createHash('sha1').update(JSON.stringify(value)).digest('base64');
 }
 
-/** Changes a value if it is still the one that the patch was made for. Answers whether it was. */
-function patch({ pod, group }: Context, [key, version, places]: [Key, string, Patch]): boolean {
+/**
+ * Changes a value if it is still the one that the patch was made for. Answers whether it was; where a value was set as a whole, with what is
+ * stored, because a schema, or the record of a task, may have made something else of it.
+ */
+function patch({ pod, group }: Context, [key, version, places]: [Key, string, Patch]): boolean | [Json | undefined] {
   if (versionOf(pod.snapshot(key)) !== version) return false;
   group.touch(key);
   pod.transaction(() => {
@@ -267,7 +270,7 @@ function patch({ pod, group }: Context, [key, version, places]: [Key, string, Pa
       else holder[step as never] = value[0] as never;
     }
   });
-  return true;
+  return places.some(([path]) => path.length === 0) ? [pod.snapshot(key)] : true;
 }
 
 function setIn({ pod, group }: Context, [key, path, value]: [Key, Step[], Json]): void {

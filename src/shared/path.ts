@@ -75,8 +75,8 @@ function isIndex(step: Step): step is number {
 export type Patch = readonly (readonly [path: readonly Step[], value?: Json])[];
 
 /**
- * What makes one value of another. Objects are changed member by member, anything else as a whole, lists too: two people who change a list
- * mean the list.
+ * What makes one value of another, to the order of properties. Objects are changed member by member, anything else as a whole, lists too: two
+ * people who change a list mean the list.
  */
 export function patchBetween(from: Json, to: Json): Patch {
   const patch: (readonly [readonly Step[], Json?])[] = [];
@@ -86,7 +86,7 @@ export function patchBetween(from: Json, to: Json): Patch {
 
 function collect(from: Json, to: Json, path: readonly Step[], patch: (readonly [readonly Step[], Json?])[]): void {
   if (JSON.stringify(from) === JSON.stringify(to)) return;
-  if (!isObject(from) || !isObject(to)) {
+  if (!isObject(from) || !isObject(to) || !keepsOrder(from, to)) {
     patch.push([path, to]);
     return;
   }
@@ -95,6 +95,13 @@ function collect(from: Json, to: Json, path: readonly Step[], patch: (readonly [
     if (Object.hasOwn(from, name)) collect(from[name] as Json, value, [...path, name], patch);
     else patch.push([[...path, name], value]);
   }
+}
+
+/** Whether changing members gives the order of `to`: what stays keeps its place, and what is new comes behind it. */
+function keepsOrder(from: object, to: object): boolean {
+  const names = Object.keys(to);
+  const staying = Object.keys(from).filter((name) => Object.hasOwn(to, name));
+  return staying.every((name, index) => name === names[index]);
 }
 
 function isObject(value: Json): value is { [name: string]: Json } {

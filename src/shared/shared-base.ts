@@ -134,7 +134,8 @@ export abstract class SharedBase<V, K extends Key, O = PodOperation<V, K>> imple
       const checked = copyJson(wanted);
       const patch = value === undefined ? [[[], checked]] : patchBetween(value, checked);
       if (patch.length === 0) return checked as V;
-      if (await this.change<boolean>('patch', copyKey(key), version, patch)) return checked as V;
+      const stored = await this.change<boolean | [V]>('patch', copyKey(key), version, patch);
+      if (stored !== false) return stored === true ? (checked as V) : stored[0];
       // Everybody else goes first now and then.
       if (count > 2) await sleep(Math.random() * Math.min(count, 50));
     }

@@ -48,6 +48,8 @@ describe('copyJson', () => {
   const extra = Object.assign([1, 2], { extra: true });
   const holes: unknown[] = [1];
   holes[2] = 3;
+  const mostlyHoles: unknown[] = [];
+  mostlyHoles[200_000_000] = 1;
   const refused: [string, unknown, RegExp][] = [
     ['undefined', undefined, /undefined/],
     ['NaN', Number.NaN, /NaN/],
@@ -74,6 +76,7 @@ describe('copyJson', () => {
     ['an array of a class', new (class List extends Array {})(), /List|array/],
     ['an array with a further property', extra, /array/],
     ['an array with a hole', holes, /hole|array|undefined/],
+    ['an array that is hardly anything but holes', mostlyHoles, /hole at 0/],
     ['an empty array of a length', new Array(3), /hole|array|undefined/],
     ['an object with a symbol', { [Symbol('s')]: 1 }, /symbol/],
     ['an array with a symbol', Object.assign([1], { [Symbol('s')]: 1 }), /symbol|array/],

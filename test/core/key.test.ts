@@ -93,6 +93,7 @@ describe('keys', () => {
     ['a Date', new Date(0)],
     ['a boxed string', Object('a')],
     ['a hole', new Array(1)],
+    ['an array that is hardly anything but holes', new Array(4_294_967_295)],
   ];
   it.each(bad)('%s is none, alone or in an array', (_, key) => {
     for (const wrong of [key, ['a', key], [['a', [key]]]]) {

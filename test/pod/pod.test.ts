@@ -199,6 +199,8 @@ describe('rule 3: memory equals disk', () => {
   (cycle.list as unknown[]).push(cycle);
   let deep: Json = 0;
   for (let level = 0; level < 513; level++) deep = [deep];
+  const mostlyHoles: unknown[] = [];
+  mostlyHoles[200_000_000] = 1;
   const refused: [name: string, value: unknown, at: string][] = [
     ['undefined', undefined, '$'],
     ['undefined in an array', { a: [1, undefined] }, '$.a[1]'],
@@ -213,6 +215,7 @@ describe('rule 3: memory equals disk', () => {
     ['a buffer', { b: Buffer.from('x') }, '$.b'],
     ['a class instance', [new (class Thing {})()], '$[0]'],
     ['a cycle', cycle, '$.list[0]'],
+    ['an array that is hardly anything but holes', { ids: mostlyHoles }, '$.ids'],
     ['513 levels', deep, `$${'[0]'.repeat(512)}`],
   ];
   type Holder = { keep: number; list: Json[]; deep: Loose };

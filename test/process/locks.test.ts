@@ -129,10 +129,11 @@ describe.concurrent('a folder that a process has open', () => {
     expect(lines).toEqual([
       'different: true',
       'opened, n = 1',
-      'ERR_POD_OPTIONS',
+      'ERR_POD_LOCKED',
+      'read, n = 1',
       // Closed by the first, it is open to the second.
       'opened, n = 2',
-      'ERR_POD_OPTIONS',
+      'ERR_POD_LOCKED',
     ]);
   });
 });

@@ -164,6 +164,51 @@ describe.each(PLACES)('a shared pod %s', (place) => {
     expect(await codeOf(pod.edit('a', () => new Date() as never))).toBe('ERR_POD_VALUE');
   });
 
+  it('D7: an edit stores what it gives back, to the order of properties', async () => {
+    const pod = await open<Json>(place, handles.path());
+    const edits: [before: Json, after: Json][] = [
+      [
+        { z: 1, y: 2, x: 3 },
+        { x: 3, y: 2, z: 1 },
+      ],
+      [
+        { z: 1, y: 2 },
+        { new: 0, z: 1, y: 3 },
+      ],
+      [
+        { z: 1, gone: 0, y: 2 },
+        { y: 2, z: 1 },
+      ],
+      [
+        { a: 1, deep: { z: [{ b: 1, a: 2 }], y: 1 } },
+        { a: 2, deep: { y: 1, z: [{ a: 2, b: 1 }] } },
+      ],
+      [{ text: 1 }, { 7: 'a number comes first', text: 1 }],
+      [
+        [1, { b: 1, a: 2 }],
+        [1, { a: 2, b: 1 }],
+      ],
+      [{ a: 1 }, 'another kind of value'],
+    ];
+    for (const [before, after] of edits) {
+      await pod.set('a', before);
+      const returned = await pod.edit('a', () => after);
+      expect([before, JSON.stringify(returned)]).toEqual([before, JSON.stringify(after)]);
+      expect(JSON.stringify(await pod.get('a'))).toBe(JSON.stringify(after));
+    }
+  });
+
+  it('an edit of what is not there yet gives back what was made of it', async () => {
+    const pod = await open<Json>(place, handles.path());
+    expect(await pod.edit('a', () => ({ b: 1, a: [] }))).toEqual({ b: 1, a: [] });
+    expect(await pod.edit('a', () => null)).toBeNull();
+    expect(await pod.get('a')).toBeNull();
+    const tasks = await handles.keep(SharedTracker.open<{ n: number }>(handles.path('b.pod')));
+    const task = await tasks.edit('a', () => ({ n: 1 }) as never);
+    expect(task).toEqual({ n: 1, _tries: 0, _done: false, _aborted: false });
+    expect(task).toEqual(await tasks.get('a'));
+  });
+
   it('carries out all operations of a transaction, or none', async () => {
     const pod = await open<Json>(place, handles.path());
     const done = await pod

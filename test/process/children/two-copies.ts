@@ -21,6 +21,11 @@ function attempt(library: Library): void {
 
 attempt(one);
 attempt(two);
+// A reader sees what is on the disk: that is at the end of the turn.
+await Promise.resolve();
+const reader = two.POD.open<number>(folder, { mode: 'r' });
+say(`read, n = ${reader.get('n')}`);
+reader.close();
 const again = one.POD.open(folder);
 again.close();
 again.close();
