@@ -277,15 +277,18 @@ export class Explorer {
   }
 
   /** Takes the notes of the last life over, which must fit what was found, and goes on keeping them. */
-  #keepNotes({ notes, table }: Engine, state: string): void {
+  #keepNotes(engine: Engine, state: string): void {
+    const { notes, table } = engine;
     try {
       requireNotes(notes.take(), state);
     } catch (error) {
       this.#violated((error as Error).message, this.fs.image());
     }
     notes.keep(() => {
-      this.#noted = crcText(Buffer.from(stateOf(table)));
-      return JSON.stringify([this.#noted]);
+      const told = crcText(Buffer.from(stateOf(table)));
+      // A flush of a life that ended may still come back, find its disk gone, and want to write everything anew.
+      if (this.engine === engine) this.#noted = told;
+      return JSON.stringify([told]);
     });
     notes.renew();
   }
