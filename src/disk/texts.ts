@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
-import { closeQuietly, crcText, disk, readRange } from './files.ts';
+import { closeQuietly, crcText, disk, errorCode, readRange } from './files.ts';
 import type { ReadableFiles } from './fs.ts';
 import { decode, LOG_LINE, shardLineFormat } from './line-formats.ts';
 import { segmentName, shardName, stagedName } from './names.ts';
@@ -63,6 +63,7 @@ export class Texts {
   /** Shards that lie under the names they were staged with. */
   readonly #staged: Set<number> = new Set();
   readonly #files: Map<string, number> = new Map();
+  #filesMax: number = OPEN_FILES_MAX;
   #stretch: { readonly name: string; readonly start: number; readonly bytes: Buffer } | undefined;
   /** The line that was read last: its key is looked at first, then its value. */
   #last: { readonly name: string; readonly start: number; readonly length: number; readonly text: string } | undefined;
@@ -254,13 +255,30 @@ export class Texts {
     const known = this.#files.get(file.name);
     if (known !== undefined) return known;
     const name = file.shard === undefined ? file.name : this.#nameOf(file.shard);
-    const fd = this.#fs.open(join(this.#path, name), 'r');
+    const fd = this.#openAt(join(this.#path, name));
     this.#files.set(file.name, fd);
-    for (const other of this.#files.keys()) {
-      if (this.#files.size <= OPEN_FILES_MAX) break;
-      this.#closeFile(other);
-    }
+    this.#closeBeyond(this.#filesMax);
     return fd;
+  }
+
+  #openAt(path: string): number {
+    try {
+      return this.#fs.open(path, 'r');
+    } catch (error) {
+      if (errorCode(error) !== 'EMFILE' || this.#files.size === 0) throw error;
+      // The program needs some, too, so from now on only half as many are kept.
+      this.#filesMax = Math.max(1, this.#files.size >> 1);
+      this.#closeBeyond(this.#filesMax - 1);
+      return this.#fs.open(path, 'r');
+    }
+  }
+
+  /** Closes the files that were opened first. */
+  #closeBeyond(count: number): void {
+    for (const name of this.#files.keys()) {
+      if (this.#files.size <= count) break;
+      this.#closeFile(name);
+    }
   }
 
   #closeFile(name: string): void {

@@ -206,6 +206,20 @@ describe('the files that are open', () => {
     fs.intercept = undefined;
     expect(fs.openPaths.length).toBe(before);
   });
+
+  it('are let go where the system gives no more of them, half of them for the rest of the program', () => {
+    const fs = indexedDisk(40, { fileSize: 2 });
+    const expected = checkedState(openImage(fs.image()));
+    const pod = openOn(fs, { fileSize: 2, cacheBytes: 0 });
+    const before = fs.openPaths.length;
+    fs.intercept = ({ name }) =>
+      name === 'open' && fs.openPaths.length >= before + 8 ? { kind: 'error', code: 'EMFILE' } : undefined;
+    expect(checkedState(pod)).toEqual(expected);
+    expect(fs.openPaths.length).toBe(before + 4);
+    fs.intercept = undefined;
+    close(pod);
+    expect(fs.openPaths).toEqual([]);
+  });
 });
 
 describe('a read that fails', () => {
