@@ -5,9 +5,9 @@
  * object, a text in quotes, a number as JSON writes it) is that. Everything else is a text as it stands. So a text is written as JSON
  * exactly where it would be read as something else, or where a spreadsheet would run it as a formula.
  */
+import { findInexact } from '../core/exact.ts';
 import { isTooDeep, type Json, setOwn } from '../core/json.ts';
 import { copyKey, type Key, keyText } from '../core/key.ts';
-import { findInexact } from './exact.ts';
 import { keyWord } from './words.ts';
 
 /** The column of keys. */

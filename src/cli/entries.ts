@@ -1,10 +1,10 @@
 /**
  * Makes entries of the lines of a file, JSON Lines or CSV. Pure.
  */
+import { findInexact } from '../core/exact.ts';
 import { isTooDeep, type Json } from '../core/json.ts';
 import { copyKey, type Key } from '../core/key.ts';
 import { CsvError, CsvReader, RecordReader } from './csv.ts';
-import { findInexact } from './exact.ts';
 import { LINE_BYTES_MAX, type Line, lineError } from './lines.ts';
 
 /** An entry as it was read. */

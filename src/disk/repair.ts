@@ -3,7 +3,7 @@
  *
  * Nothing is ever deleted here: whatever is not taken over lies in `quarantine/` afterwards.
  */
-import { Buffer, isAscii } from 'node:buffer';
+import { Buffer, isAscii, isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
 import { constants, gunzipSync } from 'node:zlib';
 import type { LoadedEntry } from '../core/entry.ts';
@@ -345,6 +345,8 @@ class Salvage {
 
   #takeLines(shard: number, text: Buffer, listed: ShardContent | undefined, which: 'newer' | 'only new'): void {
     const tastypy = listed?.tastypy ?? (this.#manifest === undefined && this.#looksLikeTastypy(text));
+    // What a checksum vouches for is kept as it is read. Elsewhere bytes that are no UTF-8 would be read as a key that was never there.
+    const isVouched = which === 'newer' && listed !== undefined;
     let taken = 0;
     let refused = 0;
     for (const bytes of linesOf(text)) {
@@ -353,6 +355,7 @@ class Salvage {
       const tab = line.indexOf('\t');
       try {
         if (tab < 0) throw new SyntaxError('There is no tab.');
+        if (!isVouched && !isUtf8(bytes)) throw new SyntaxError('It is not UTF-8.');
         const key = tastypy ? decodeTastypyKey(line.slice(0, tab)) : parseKey(line.slice(0, tab));
         if (which === 'newer' || !this.#lines.has(keyIdentity(key))) this.#takeIn(key, shard, line.slice(tab + 1));
         taken++;
@@ -367,10 +370,11 @@ class Salvage {
 
   /**
    * Whether a shard that no manifest describes has its keys as tastypy writes them: in ASCII, and in a folder that we never wrote to. In
-   * one that we did, a shard that was folded since is ours, and only an escape that we never write tells the other kind.
+   * one that we did, a shard that was folded since is ours, and only an escape that we never write tells the other kind. A line that is
+   * lost, as it is no UTF-8, says nothing about the others.
    */
   #looksLikeTastypy(text: Buffer): boolean {
-    if (!isAscii(text)) return false;
+    if (!isAscii(text)) for (const bytes of linesOf(text)) if (!isAscii(bytes) && isUtf8(bytes)) return false;
     if (!this.#files.some(({ kind, name }) => kind === 'segment' || name === MANIFEST_NAME)) return true;
     for (const bytes of linesOf(text)) {
       const key = bytes.toString('latin1', 0, Math.max(0, bytes.indexOf(TAB)));

@@ -4,11 +4,12 @@
  * Shards are pure data, so that `cut`, `jq`, `grep` and a text editor work on them; what protects them (lines, bytes, crc) is in the
  * manifest and in the log. All three are of the uncompressed text, so gzipping a shard again by hand is no edit.
  */
-import { Buffer, constants as bufferLimits, isAscii } from 'node:buffer';
+import { Buffer, constants as bufferLimits, isAscii, isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
 import { constants, crc32, gunzipSync, gzipSync } from 'node:zlib';
 import type { LoadedEntry, TextSource } from '../core/entry.ts';
 import { PodError } from '../core/errors.ts';
+import { findInexact } from '../core/exact.ts';
 import { copyJson } from '../core/json.ts';
 import { type Key, parseKey } from '../core/key.ts';
 import type { Line, LineLayout } from '../core/line.ts';
@@ -145,7 +146,11 @@ function parseKeyText(text: string): Key {
   return parseKey(text);
 }
 
-/** The first line of a text that cannot be a line of a shard, from 1, and why; undefined where all could be. */
+/**
+ * The first line of a text that cannot be a line of a shard, from 1, and why; undefined where all could be.
+ *
+ * For texts that no checksum vouches for: nobody knows who wrote them, so what decoding and parsing would change without a word is bad, too.
+ */
 export function firstBadLine(
   text: Buffer,
   tastypy: boolean,
@@ -156,12 +161,22 @@ export function firstBadLine(
       const next = lines.next();
       if (next.done === true) return undefined;
       const { source, position, length, check } = next.value;
-      copyJson(JSON.parse(source.textAt(position, length, check)));
+      if (!isUtf8(text.subarray(position, position + length))) {
+        return { line, why: 'it is not UTF-8', cause: undefined };
+      }
+      const value = source.textAt(position, length, check);
+      copyJson(JSON.parse(value));
+      const inexact = findInexact(value);
+      if (inexact !== undefined) {
+        const why = `it has the number ${inexact}, which would come back as another one; write it as a text`;
+        return { line, why, cause: undefined };
+      }
     } catch (error) {
       const known = error instanceof PodError ? error.info?.why : undefined;
       const cause = error instanceof PodError && error.cause !== undefined ? error.cause : error;
       const why = typeof known === 'string' ? known : cause instanceof Error ? cause.message : String(cause);
-      return { line, why, cause };
+      // Whoever says it goes on with what was not changed.
+      return { line, why: why.replace(/(\. Nothing was changed)?\.$/, ''), cause };
     }
   }
 }

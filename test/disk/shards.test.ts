@@ -107,6 +107,17 @@ describe('a bad line', () => {
     expect(firstBadLine(Buffer.from('"a"\t1\n'), false)).toBeUndefined();
   });
 
+  it('may be one that decoding or parsing would change', () => {
+    const latin = Buffer.from('"a"\t1\n"b"\t"\xe9"\n', 'latin1');
+    expect(firstBadLine(latin, false)).toMatchObject({ line: 2, why: 'it is not UTF-8' });
+    expect(firstBadLine(Buffer.from('"é"\t"\ufffd"\n'), false)).toBeUndefined();
+    const rounded = Buffer.from('"a"\t12345678901234567168\n"b"\t[12345678901234567890]\n');
+    expect(firstBadLine(rounded, false)).toMatchObject({
+      line: 2,
+      why: 'it has the number 12345678901234567890, which would come back as another one; write it as a text',
+    });
+  });
+
   it('may be bad in the dialect of tastypy alone', () => {
     const text = Buffer.from('"q\\""\t1\n');
     expect(firstBadLine(text, false)).toBeUndefined();
