@@ -9,7 +9,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { PodError, type PodErrorCode } from '../core/errors.ts';
-import { DEPTH_MAX } from '../core/json.ts';
+import { copyJson, DEPTH_MAX } from '../core/json.ts';
 
 /** Goes up when the two ends could no longer understand each other. */
 export const PROTOCOL_VERSION = 1;
@@ -53,12 +53,16 @@ export const LIMITS: Limits = {
 /** Values are nested this deep at most, and stand a few levels deep in their frame. */
 const FRAME_DEPTH_MAX = DEPTH_MAX + 16;
 
+/** The facts of an error take at most this much as JSON; they are a few words and numbers. */
+const INFO_CHARACTERS_MAX = 4096;
+
 /** An error as it goes over the channel: what a caller needs, and nothing of the inside. */
 export interface WireError {
   readonly code: PodErrorCode;
   readonly message: string;
   readonly key?: unknown;
   readonly at?: string | undefined;
+  readonly info?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** One question, taken apart. */
@@ -167,15 +171,42 @@ export function toWireError(error: unknown): WireError {
     };
   }
   const { code, message, key, at } = error;
-  return { code, message, ...(key !== undefined && { key }), ...(at !== undefined && { at }) };
+  const info = plainInfo(error.info);
+  return {
+    code,
+    message,
+    ...(key !== undefined && { key }),
+    ...(at !== undefined && { at }),
+    ...(info !== undefined && { info }),
+  };
 }
 
 /** And back. */
 export function fromWireError(path: string, wire: unknown): PodError {
-  const { code, message, key, at } = (typeof wire === 'object' && wire !== null ? wire : {}) as Partial<WireError>;
+  const { code, message, key, at, info } = (
+    typeof wire === 'object' && wire !== null ? wire : {}
+  ) as Partial<WireError>;
   if (typeof code !== 'string' || typeof message !== 'string')
     return protocolError('an error has a code and a message');
-  return new PodError(code, message, { path, key, at });
+  return new PodError(code, message, { path, key, at, info: plainInfo(info) });
+}
+
+/**
+ * The facts of an error as plain data of our own; undefined where they are no object of JSON or too long, because the error counts for more
+ * than its facts. A member named `__proto__` is left out: whoever copies the facts with `Object.assign` would give the copy another prototype.
+ */
+function plainInfo(info: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (typeof info !== 'object' || info === null || Array.isArray(info)) return undefined;
+  try {
+    const text = JSON.stringify(copyJson(info));
+    if (text.length > INFO_CHARACTERS_MAX) return undefined;
+    return JSON.parse(text, (name, member: unknown) => (name === '__proto__' ? undefined : member)) as Record<
+      string,
+      unknown
+    >;
+  } catch {
+    return undefined;
+  }
 }
 
 export function protocolError(what: string): PodError {

@@ -7,18 +7,23 @@ import { normalizePath } from '../pod/open-pods.ts';
 import { type Entries, type PodOptions, pairs } from '../pod/options.ts';
 import type { ErrorClass } from '../tracker/error-classes.ts';
 import type { TrackerEvents } from '../tracker/events.ts';
-import type {
-  AddOptions,
-  FailOptions,
-  GateOptions,
-  LoopOptions,
-  RetryOptions,
-  TrackerOptions,
+import {
+  type AddOptions,
+  checkAddOptions,
+  checkFailOptions,
+  checkMaxTries,
+  checkPriority,
+  checkRetryOptions,
+  type FailOptions,
+  type GateOptions,
+  type LoopOptions,
+  type RetryOptions,
+  type TrackerOptions,
 } from '../tracker/options.ts';
 import { checkProgressOptions, type ProgressOptions, type ProgressStream } from '../tracker/progress.ts';
 import type { ResumeReport } from '../tracker/resume.ts';
 import type { TrackerStats } from '../tracker/stats.ts';
-import { type Task, type TaskError, toTaskError } from '../tracker/task.ts';
+import { copyData, type Task, type TaskError, toTaskError } from '../tracker/task.ts';
 import type { RemoteTracker, TrackerOperation } from './async-types.ts';
 import { Caller } from './caller.ts';
 import { pagesOf } from './remote-pages.ts';
@@ -99,14 +104,18 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
     return tracker;
   }
 
-  /** How often a task is handed out at most; 0 means no limit. */
+  /** How often a task is handed out at most; 0 means no limit, and more than 2,097,151 as much as that. */
   get maxTries(): Promise<number> {
     return this.read('maxTries');
   }
 
-  /** Sets it for everybody, durably. */
-  setMaxTries(maxTries: number): Promise<void> {
-    return this.read('setMaxTries', maxTries);
+  // What options and data may be is checked here by the rules of a local tracker, and not only by the owner: JSON, which takes them there, makes
+  // null of NaN and Infinity, and an error about the shape of a call says nothing of the option.
+
+  /** Sets it for everybody, durably. @throws {PodError} `ERR_POD_OPTIONS` */
+  async setMaxTries(maxTries: number): Promise<void> {
+    checkMaxTries(this.path, maxTries);
+    await this.read('setMaxTries', maxTries);
   }
 
   // ---- Adding.
@@ -121,13 +130,13 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
     }
   }
 
-  /** @throws {PodError} `ERR_POD_DUPLICATE_KEY` */
-  add(key: K, data?: T, options?: AddOptions): Promise<void> {
-    return this.change('add', copyKey(key), optional(data), optional(options));
+  /** @throws {PodError} `ERR_POD_DUPLICATE_KEY`, `ERR_POD_VALUE`, `ERR_POD_OPTIONS` */
+  async add(key: K, data?: T, options?: AddOptions): Promise<void> {
+    await this.#add('add', key, data, options);
   }
 
-  addIfAbsent(key: K, data?: T, options?: AddOptions): Promise<boolean> {
-    return this.change('addIfAbsent', copyKey(key), optional(data), optional(options));
+  async addIfAbsent(key: K, data?: T, options?: AddOptions): Promise<boolean> {
+    return await this.#add('addIfAbsent', key, data, options);
   }
 
   /** The priority of a task: 0 unless somebody has set one. @throws {PodError} `ERR_POD_UNKNOWN_KEY` */
@@ -136,15 +145,17 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
   }
 
   /** Gives a task a priority, from -10 to 10; see `ProgressTracker.setPriority`. @throws {PodError} `ERR_POD_OPTIONS`, `ERR_POD_UNKNOWN_KEY` */
-  setPriority(key: K, priority: number): Promise<void> {
-    return this.change('setPriority', copyKey(key), priority);
+  async setPriority(key: K, priority: number): Promise<void> {
+    checkPriority(this.path, priority);
+    await this.change('setPriority', copyKey(key), priority);
   }
 
-  /** What was added before a key that is there already stays. */
+  /** What was added before a key that is there already stays; of a key that is none, what went over in parts of 1000 before it. */
   async addMany(keys: Iterable<K>): Promise<void> {
     await this.inParts('addMany', keys, copyKey);
   }
 
+  /** Returns how many were added. Of a key that is none, what went over in parts of 1000 before it stays. */
   addManyIfAbsent(keys: Iterable<K>): Promise<number> {
     return this.inParts('addManyIfAbsent', keys, copyKey);
   }
@@ -158,12 +169,13 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
    * task is with somebody else, or to do again. `ERR_POD_UNKNOWN_KEY`, `ERR_POD_VALUE`, `ERR_POD_SCHEMA`
    */
   async markDone(key: K, data?: Partial<T>): Promise<void> {
-    await this.#say('markDone', key, optional(data));
+    await this.#say('markDone', key, data === undefined ? null : copyData(data));
     this.#listeners.tell('done', { path: this.path, key });
   }
 
   /** Remembers why a try failed; see `ProgressTracker.fail`. @throws {PodError} as `markDone` */
   async fail(key: K, error: unknown, options?: FailOptions): Promise<void> {
+    if (options !== undefined) checkFailOptions(this.path, options);
     const kept = await this.#say<TaskError>('fail', key, errorArgument(error, 'Error'), optional(options));
     this.#listeners.tell('fail', { path: this.path, key, error: kept });
   }
@@ -207,9 +219,10 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
     return this.change('resetTries', copyKey(key));
   }
 
-  retry(options: RetryOptions<K> = {}): Promise<number> {
+  async retry(options: RetryOptions<K> = {}): Promise<number> {
+    checkRetryOptions(this.path, options);
     const { keys, since, ...rest } = options;
-    return this.change('retry', {
+    return await this.change('retry', {
       ...rest,
       ...(keys !== undefined && { keys: Array.from(keys, (key) => copyKey(key)) }),
       ...(since !== undefined && { since: since instanceof Date ? since.toISOString() : since }),
@@ -330,6 +343,11 @@ export class SharedTracker<T extends object = {}, K extends Key = string>
   }
 
   // ---- Inside.
+
+  #add<R>(operation: 'add' | 'addIfAbsent', key: K, data?: T, options?: AddOptions): Promise<R> {
+    if (options !== undefined) checkAddOptions(this.path, options);
+    return this.change(operation, copyKey(key), copyData(data ?? {}), optional(options));
+  }
 
   #tries<R>(
     options: SharedLoopOptions,

@@ -6,8 +6,8 @@ import { copyJson } from '../core/json.ts';
 import type { Key } from '../core/key.ts';
 import type { PodEngine } from '../pod/engine.ts';
 import { shareHandle } from '../pod/open-pods.ts';
-import { optionsError } from '../pod/options.ts';
 import { engineOf, HANDLE_DOOR, PersistentOrderedDict } from '../pod/pod.ts';
+import { checkMaxTries } from './options.ts';
 import { asObject, type Task, toTask } from './task.ts';
 import { ProgressTracker } from './tracker.ts';
 
@@ -39,9 +39,7 @@ PersistentOrderedDict.prototype.convertToTracker = function convertToTracker<T e
       path: engine.path,
     });
   }
-  if (maxTries !== undefined && (!Number.isSafeInteger(maxTries) || maxTries < 0)) {
-    throw optionsError(engine.path, 'maxTries', 'must be a whole number from 0');
-  }
+  if (maxTries !== undefined) checkMaxTries(engine.path, maxTries);
   const known = converted.get(engine) as ProgressTracker<T, K> | undefined;
   if (known !== undefined) {
     if (maxTries !== undefined) known.maxTries = maxTries;

@@ -17,7 +17,10 @@ import { type Blame, isPriority, PRIORITY_MAX, type Task } from './task.ts';
 /** How a tracker is opened: as a pod, and with a limit of tries. */
 export interface TrackerOptions<T extends object, K extends Key>
   extends Omit<PodOptions<Task<T>, K>, 'init' | 'schema'> {
-  /** How often a task is handed out at most; 0 means no limit. Kept on disk; default: as on disk, else 0. */
+  /**
+   * How often a task is handed out at most; 0 means no limit. Kept on disk; default: as on disk, else 0. More than 2,097,151 is kept, and
+   * limits as so many do.
+   */
   maxTries?: number | undefined;
   /**
    * A task that was in flight this many times in a row when the process died (killed, out of memory, an error that nobody caught) is set
@@ -53,6 +56,12 @@ export function checkAddOptions(path: string, options: object): void {
 export function checkPriority(path: string, priority: unknown): void {
   if (isPriority(priority)) return;
   throw optionsError(path, 'priority', `must be a whole number from -${PRIORITY_MAX} to ${PRIORITY_MAX}`);
+}
+
+/** @throws {PodError} `ERR_POD_OPTIONS` */
+export function checkMaxTries(path: string, tries: unknown): void {
+  if (Number.isSafeInteger(tries) && (tries as number) >= 0) return;
+  throw optionsError(path, 'maxTries', 'must be a whole number from 0');
 }
 
 /** Which tasks count as to do. */

@@ -13,7 +13,7 @@ export interface TrackerStats {
   readonly todo: number;
   /** Handed out at least once. */
   readonly tried: number;
-  /** The sum of all tries; more than 33,554,431 of one task count as so many. */
+  /** The sum of all tries; more than 2,097,151 of one task count as so many. */
   readonly tries: number;
   /** Not done, with an `_error`: the last try failed, or the task was aborted with a reason. */
   readonly failed: number;

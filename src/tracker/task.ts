@@ -59,7 +59,7 @@ export const UNFINISHED = 16;
 const PRIORITY_SHIFT = 5;
 const PRIORITY_BITS = 5;
 const TRIES_SHIFT = PRIORITY_SHIFT + PRIORITY_BITS;
-/** No count of tries is packed beyond this, and no limit is looked at beyond it. */
+/** No count of tries is packed beyond this, and no limit is looked at beyond it; the docstrings of `tries` and `maxTries` name it. */
 export const TRIES_MAX: number = 2 ** 21 - 1;
 export const PRIORITY_MAX = 10;
 
@@ -145,6 +145,24 @@ export function isTodo(state: number, maxTries: number, allowAborted: boolean): 
  * @throws {PodError} `ERR_POD_VALUE` where it is no object, or a part of the record is of the wrong type
  */
 export function toTask(data: unknown): unknown {
+  requireTaskData(data);
+  const { _tries, _done, _aborted } = data as Partial<TaskRecord>;
+  if (_tries !== undefined && _done !== undefined && _aborted !== undefined) return data;
+  // The copy drops undefined properties, which would hide the defaults, and refuses what a spread would quietly empty: a Date, a Map.
+  return { ...NEW_TASK, ...(copyJson(data) as object) };
+}
+
+/**
+ * A copy of what is to be merged into a task.
+ *
+ * @throws {PodError} `ERR_POD_VALUE` as `toTask`, and where it is no JSON
+ */
+export function copyData(data: object): object {
+  requireTaskData(data);
+  return copyJson(data) as object;
+}
+
+function requireTaskData(data: unknown): void {
   if (typeof data !== 'object' || data === null || Array.isArray(data)) {
     throw new PodError(
       'ERR_POD_VALUE',
@@ -169,15 +187,6 @@ export function toTask(data: unknown): unknown {
     _priority === undefined || isPriority(_priority),
     `a whole number from -${PRIORITY_MAX} to ${PRIORITY_MAX}`,
   );
-  if (_tries !== undefined && _done !== undefined && _aborted !== undefined) return data;
-  // The copy drops undefined properties, which would hide the defaults, and refuses what a spread would quietly empty: a Date, a Map.
-  return { ...NEW_TASK, ...(copyJson(data) as object) };
-}
-
-/** A copy of what is to be merged into a task. */
-export function copyData(data: object): object {
-  toTask(data);
-  return copyJson(data) as object;
 }
 
 function requireType(name: string, value: unknown, right: boolean, what: string): void {

@@ -9,7 +9,7 @@ import { openHandle } from '../pod/open-pods.ts';
 import { type Entries, optionsError, type PodOptions, pairs } from '../pod/options.ts';
 import { applyInit, HANDLE_DOOR } from '../pod/pod.ts';
 import { LoopedPod } from './loops.ts';
-import { type AddOptions, checkAddOptions, type GateOptions, type TrackerOptions } from './options.ts';
+import { type AddOptions, checkAddOptions, checkMaxTries, type GateOptions, type TrackerOptions } from './options.ts';
 import { type ResumeReport, resumeReport } from './resume.ts';
 import { taskSchema } from './schema.ts';
 import { estimate, type TrackerStats } from './stats.ts';
@@ -119,14 +119,13 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     return handle;
   }
 
-  /** How often a task is handed out at most; 0 means no limit. Setting it is durable at once. */
+  /** How often a task is handed out at most; 0 means no limit, and more than 2,097,151 as much as that. Setting it is durable at once. */
   get maxTries(): number {
     return this.#index.maxTries;
   }
 
   set maxTries(tries: number) {
-    if (!Number.isSafeInteger(tries) || tries < 0)
-      throw optionsError(this.path, 'maxTries', 'must be a whole number from 0');
+    checkMaxTries(this.path, tries);
     this.#engine.requireWritable();
     this.#setMaxTries(tries);
   }
@@ -151,13 +150,13 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
     return this.#add(key, data, this.#priorityOf(options));
   }
 
-  /** Adds tasks one by one. What was added before a key that is there already stays; see `add`. */
+  /** Adds tasks one by one. What was added before a key that is there already, or is none, stays; see `add`. */
   addMany(keys: Iterable<K>, options?: AddOptions): void {
     const priority = this.#priorityOf(options);
     for (const key of keys) if (!this.#add(key, undefined, priority)) throw this.#duplicate(key);
   }
 
-  /** Adds those that are not there. Returns how many were added. */
+  /** Adds those that are not there, one by one. Returns how many were added. What was added before a key that is none stays. */
   addManyIfAbsent(keys: Iterable<K>, options?: AddOptions): number {
     const priority = this.#priorityOf(options);
     let added = 0;
@@ -259,7 +258,9 @@ export class ProgressTracker<T extends object = {}, K extends Key = string> exte
   #add(key: K, data: T | undefined, priority: number): boolean {
     this.#engine.requireWritable();
     if (this.#engine.table.has(key)) return false;
-    this.set(key, (priority === 0 ? (data ?? {}) : { ...data, _priority: priority }) as Task<T>);
+    const given = data ?? ({} as T);
+    // Copied before it is spread, which would make an object of an array or a Map and so hide it from the check.
+    this.set(key, priority === 0 ? given : ({ ...copyData(given), _priority: priority } as Task<T>));
     return true;
   }
 

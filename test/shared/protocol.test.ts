@@ -4,10 +4,17 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { nodeSystem } from '../../src/disk/system.ts';
-import { type Json, type Key, POD, type PodError } from '../../src/index.ts';
+import { type Json, type Key, POD, PodError } from '../../src/index.ts';
 import { Broker } from '../../src/shared/broker.ts';
 import { proofOf } from '../../src/shared/greeting.ts';
-import { frameOf, LIMITS, type Limits, PROTOCOL_VERSION } from '../../src/shared/protocol.ts';
+import {
+  frameOf,
+  fromWireError,
+  LIMITS,
+  type Limits,
+  PROTOCOL_VERSION,
+  toWireError,
+} from '../../src/shared/protocol.ts';
 import { type Listener, listen } from '../../src/shared/server.ts';
 import { useHandles } from './handles.ts';
 import { Raw, TOKEN } from './raw.ts';
@@ -208,6 +215,62 @@ describe('frames', () => {
     expect(await raw.frame()).toEqual([[1, 0]]);
     expect(JSON.stringify(pod.snapshot('__proto__'))).toBe('{"__proto__":{"a":1}}');
     expect(({} as Record<string, unknown>).a).toBeUndefined();
+  });
+});
+
+describe('errors', () => {
+  /** What arrives of the facts of an error. */
+  const arrived = (info: unknown): unknown =>
+    fromWireError('/a', JSON.parse(JSON.stringify({ code: 'ERR_POD_DISK', message: 'm', info }))).info;
+
+  it('go over with what a program needs of them', () => {
+    const error = new PodError('ERR_POD_OPTIONS', 'wrong', {
+      path: '/of/the/owner',
+      key: ['a', 1],
+      at: '$.x',
+      info: { option: 'since', place: { line: 3 }, unknown: undefined },
+      cause: new Error('inside'),
+    });
+    const wire = JSON.parse(JSON.stringify(toWireError(error))) as unknown;
+    expect(wire).toEqual({
+      code: 'ERR_POD_OPTIONS',
+      message: 'wrong',
+      key: ['a', 1],
+      at: '$.x',
+      info: { option: 'since', place: { line: 3 } },
+    });
+    const back = fromWireError('/mine', wire);
+    expect(back).toMatchObject({ code: 'ERR_POD_OPTIONS', path: '/mine', key: ['a', 1], at: '$.x' });
+    expect(back.info).toStrictEqual({ option: 'since', place: { line: 3 } });
+    expect(back.cause).toBeUndefined();
+  });
+
+  it.each<[string, Record<string, unknown>]>([
+    ['no JSON', { found: new Map() }],
+    ['a function', { found: () => 1 }],
+    ['a list', [1] as never],
+    ['too long', { text: 'x'.repeat(5000) }],
+  ])('facts that are %s stay with the owner, and the error goes over', (_name, info) => {
+    const wire = toWireError(new PodError('ERR_POD_DISK', 'm', { info }));
+    expect(wire).toEqual({ code: 'ERR_POD_DISK', message: 'm' });
+  });
+
+  it('facts that are none, or too long, are left out on arrival', () => {
+    for (const info of [null, 5, 'text', [], [{ a: 1 }], { text: 'x'.repeat(5000) }]) {
+      expect(arrived(info)).toBeUndefined();
+    }
+    expect(arrived(undefined)).toBeUndefined();
+    expect(arrived({ pid: 5, host: null })).toStrictEqual({ pid: 5, host: null });
+  });
+
+  it('no fact reaches a prototype', () => {
+    const wire = JSON.parse(
+      '{"code":"ERR_POD_DISK","message":"m","info":{"a":1,"__proto__":{"evil":1},"b":[{"__proto__":{"evil":1},"c":"__proto__"}]}}',
+    ) as unknown;
+    const { info } = fromWireError('/a', wire);
+    expect(JSON.stringify(info)).toBe('{"a":1,"b":[{"c":"__proto__"}]}');
+    expect((Object.assign({}, info) as { evil?: unknown }).evil).toBeUndefined();
+    expect(({} as { evil?: unknown }).evil).toBeUndefined();
   });
 });
 

@@ -6,7 +6,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ProgressTracker } from '../../src/index.ts';
 import { SharedTracker } from '../../src/shared/index.ts';
 import { useBench } from '../process/built.ts';
-import { all, codeOf, ownerThread, useHandles } from './handles.ts';
+import { all, codeOf, errorOf, ownerThread, useHandles } from './handles.ts';
 
 const bench = useBench();
 const handles = useHandles();
@@ -85,6 +85,59 @@ describe('a shared tracker', () => {
     const local = ProgressTracker.open<{ n?: number }>(path);
     expect([local.maxTries, local.numDone(), local.get('a')?.n]).toEqual([2, 1, 2]);
     local.close();
+  });
+
+  it.each<[string, string | undefined, (tracker: SharedTracker<object>) => Promise<unknown>]>([
+    ['ERR_POD_OPTIONS', 'since', (tracker) => tracker.retry({ since: new Date(Number.NaN) })],
+    ['ERR_POD_OPTIONS', 'since', (tracker) => tracker.retry({ since: '5' })],
+    ['ERR_POD_OPTIONS', 'keys', (tracker) => tracker.retry({ keys: 'xy' })],
+    ['ERR_POD_OPTIONS', 'bogus', (tracker) => tracker.retry({ bogus: 1 } as never)],
+    ['ERR_POD_OPTIONS', 'priority', (tracker) => tracker.setPriority('x', Number.NaN)],
+    ['ERR_POD_OPTIONS', 'priority', (tracker) => tracker.setPriority('x', 11)],
+    ['ERR_POD_OPTIONS', 'priority', (tracker) => tracker.add('z', {}, { priority: Number.NaN })],
+    ['ERR_POD_OPTIONS', 'maxTries', (tracker) => tracker.setMaxTries(-1)],
+    [
+      'ERR_POD_OPTIONS',
+      'retryAfterMs',
+      (tracker) => tracker.fail('x', 'e', { retryAfterMs: Number.POSITIVE_INFINITY }),
+    ],
+    ['ERR_POD_OPTIONS', 'blame', (tracker) => tracker.fail('x', 'e', { blame: 'me' as never })],
+    ['ERR_POD_VALUE', undefined, (tracker) => tracker.add('z', [1])],
+    ['ERR_POD_VALUE', undefined, (tracker) => tracker.add('z', [1], { priority: 3 })],
+    ['ERR_POD_VALUE', undefined, (tracker) => tracker.addIfAbsent('z', new Date(0))],
+    ['ERR_POD_VALUE', undefined, (tracker) => tracker.add('z', { _tries: -1 })],
+    ['ERR_POD_VALUE', undefined, (tracker) => tracker.markDone('x', [7])],
+    ['ERR_POD_KEY', undefined, (tracker) => tracker.addManyIfAbsent(['n1', 2.5 as never, 'n2'])],
+  ])('refuses with %s, about %s, what a local one refuses: %s', async (code, option, call) => {
+    const tracker = await open(handles.path());
+    await tracker.addMany(['x', 'y']);
+    await tracker.fail('x', 'first');
+    const before = await all(tracker);
+    const error = await errorOf(call(tracker));
+    expect([error.code, error.info?.option, await tracker.maxTries]).toEqual([code, option, 0]);
+    const local = handles.path();
+    const one = ProgressTracker.open(local);
+    onTestFinished(() => one.close());
+    one.addMany(['x', 'y']);
+    // The same call, so that neither changes without the other; a local tracker's limit is a property.
+    Object.assign(one, {
+      setMaxTries: (tries: number) => {
+        one.maxTries = tries;
+      },
+    });
+    const localError = await errorOf((async () => await call(one as never))());
+    expect([localError.code, localError.info?.option]).toEqual([code, option]);
+    expect(await all(tracker)).toEqual(before);
+  });
+
+  it('the facts of an error of the owner arrive with it', async () => {
+    const path = handles.path();
+    const [owner, other] = [await open(path), await open(path)];
+    await owner.add('x');
+    for (const tracker of [owner, other]) {
+      const error = await errorOf(tracker.transaction([['setPriority', 'x', 11]]));
+      expect([error.code, error.info]).toEqual(['ERR_POD_OPTIONS', { option: 'priority' }]);
+    }
   });
 
   it('TP-177: the gates are there, and shouldTry claims', async () => {

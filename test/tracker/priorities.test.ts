@@ -90,6 +90,43 @@ describe('a priority', () => {
   });
 });
 
+describe('adding with a priority', () => {
+  class User {
+    name = 'x';
+  }
+  it.each<[string, unknown]>([
+    ['an array', [1, 2]],
+    ['a string', 'abc'],
+    ['a number', 5],
+    ['a function', () => 1],
+    ['a Date', new Date(0)],
+    ['a Map', new Map([[1, 2]])],
+    ['an instance of a class', new User()],
+    ['one with a whole record', Object.assign(new User(), { _tries: 0, _done: false, _aborted: false })],
+    ['an object with a symbol', { n: 1, [Symbol('s')]: 2 }],
+    ['NaN inside', { n: Number.NaN }],
+    ['a record that is none', { _tries: '1' }],
+    ['another priority that is none', { _priority: 99 }],
+  ])('refuses %s, as without one, and nothing is added', (_name, data) => {
+    const tasks = open();
+    for (const options of [undefined, { priority: 0 }, { priority: 3 }]) {
+      expect(codeOf(() => tasks.add('a', data as never, options))).toBe('ERR_POD_VALUE');
+      expect(codeOf(() => tasks.addIfAbsent('a', data as never, options))).toBe('ERR_POD_VALUE');
+    }
+    expect(tasks.size).toBe(0);
+  });
+
+  it('keeps the data as without one, also under names that mean something to objects', () => {
+    const tasks = open();
+    const data = JSON.parse('{"n":[1],"__proto__":{"a":1}}') as object;
+    tasks.add('a', { ...data, left: undefined } as never, { priority: 3 });
+    tasks.add('b', null as never, { priority: -3 });
+    expect(JSON.stringify(tasks.snapshot('a'))).toContain('"n":[1],"__proto__":{"a":1},"_priority":3');
+    expect(tasks.snapshot('a')).not.toHaveProperty('left');
+    expect(tasks.snapshot('b')).toEqual({ _tries: 0, _done: false, _aborted: false, _priority: -3 });
+  });
+});
+
 describe('a loop that is under way', () => {
   it('visits each task once, whatever becomes of its priority', () => {
     const action = fc.oneof(

@@ -1,4 +1,5 @@
 // The packed state of a task, the record that every task gets, and what is kept of whatever was thrown.
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
   ABORTED,
@@ -17,8 +18,11 @@ import {
   triesIn,
   UNFINISHED,
 } from '../../src/tracker/task.ts';
+import { ProgressTracker } from '../../src/tracker/tracker.ts';
 import fc from '../fast-check.ts';
-import { codeOf, errorOf } from './temporary.ts';
+import { codeOf, errorOf, useTemporary } from './temporary.ts';
+
+const temporary = useTemporary();
 
 const AT = '2024-01-01T00:00:00.000Z';
 
@@ -106,6 +110,27 @@ describe('stateOf', () => {
         },
       ),
     );
+  });
+});
+
+describe('the most tries that are packed', () => {
+  it.each([
+    ['stats.ts', 'tries'],
+    ['options.ts', 'maxTries'],
+    ['tracker.ts', 'maxTries'],
+    ['../shared/shared-tracker.ts', 'maxTries'],
+  ])('are what %s says of %s', (file, name) => {
+    const source = readFileSync(new URL(`../../src/tracker/${file}`, import.meta.url), 'utf8');
+    const said = [...source.matchAll(/more than ([\d,]{6,})/gi)].map(([, number]) => number);
+    expect([name, said]).toEqual([name, [TRIES_MAX.toLocaleString('en-US')]]);
+  });
+
+  it('count as so many, as tries and as a limit', () => {
+    const tracker = temporary.keep(ProgressTracker.open(temporary.path(), { maxTries: TRIES_MAX + 7 }));
+    tracker.add('a', { _tries: TRIES_MAX - 1 } as object);
+    expect([tracker.maxTries, tracker.shouldTry('a'), tracker.shouldTry('a')]).toEqual([TRIES_MAX + 7, true, false]);
+    tracker.incrementTries('a');
+    expect([tracker.tries('a'), tracker.stats().tries]).toEqual([TRIES_MAX + 1, TRIES_MAX]);
   });
 });
 

@@ -78,6 +78,14 @@ describe('adding', () => {
     expect([...tracker.keys()]).toEqual(['b', 'a', 'c', 'd']);
   });
 
+  it.each(['addMany', 'addManyIfAbsent'] as const)('%s keeps what it added before a key that is none', (add) => {
+    const tracker = open();
+    expect(codeOf(() => tracker[add](['a', 2.5 as never, 'b']))).toBe('ERR_POD_KEY');
+    expect([...tracker.keys()]).toEqual(['a']);
+    expect(codeOf(() => tracker.transaction(() => tracker[add](['c', 2.5 as never])))).toBe('ERR_POD_KEY');
+    expect([...tracker.keys()]).toEqual(['a']);
+  });
+
   it('TPT-23: keys are strings, integers and tuples, and all of them are different', () => {
     const tracker = open<object, Key>();
     const keys: Key[] = [1, '1', ['1'], [1], [1, [2]], '', '__proto__', -7];
