@@ -18,6 +18,9 @@ const PROJECT = fileURLToPath(new URL('../', import.meta.url));
 const STATE = join(PROJECT, 'long-run');
 const DOCUMENT = join(PROJECT, 'docs/testing.md');
 const [START, END] = ['<!-- long -->', '<!-- /long -->'];
+/** Of what a suite said the table has its last lines, which are sums where it has any. */
+const SAID_MAX = 4;
+const SAID_CHARACTERS_MAX = 160;
 /** The name of the task that runs all files which do the same at every size. */
 const OTHERS = 'all other test files';
 
@@ -162,7 +165,11 @@ function writeTable(): void {
   const rows = [...tasks]
     .filter(([, task]) => task._done)
     .map(([name, { commit, seconds = 0, passed, skipped, said = [] }]) => {
-      const what = said.map((line) => line.replace(/^# /, '').replaceAll('|', '\\|')).join('<br>');
+      const what = said
+        .filter((line) => !line.endsWith('plays it again'))
+        .slice(-SAID_MAX)
+        .map((line) => line.replace(/^# /, '').replaceAll('|', '\\|').slice(0, SAID_CHARACTERS_MAX))
+        .join('<br>');
       const title = name === OTHERS ? name : `\`${name}\``;
       return `| ${title} | ${passed} | ${skipped} | ${seconds.toLocaleString('en')} | ${commit} | ${what} |`;
     });

@@ -152,6 +152,10 @@ function intactEntries(pod: DamagePod, { what, path, before, bytes }: Damage): E
   return intact;
 }
 
+function squeeze(text: string): string {
+  return text.replaceAll(/[ \t\r]/g, '');
+}
+
 function mend(pod: DamagePod, damage: Damage): 'mended' | 'nothing left' | 'newer' {
   const image = damaged(pod, damage);
   const fs = MemoryFileSystem.fromImage(image);
@@ -182,10 +186,11 @@ function mend(pod: DamagePod, damage: Damage): 'mended' | 'nothing left' | 'newe
   const everything = [...image]
     .map(([path, content]) => (content === 'folder' ? '' : textOf(path, content)))
     .join('\n');
+  // JSON may have spaces anywhere, also such as damage put in.
+  const squeezed = squeeze(everything);
   for (const [key, value] of found) {
     if (damage.path.includes('.gz')) continue; // It may unpack to anything that happens to parse.
-    const spoken = everything.includes(value) || everything.replaceAll(': ', ':').replaceAll(', ', ',').includes(value);
-    if (!spoken) throw new Error(`${key} is now ${value}, which no file says`);
+    if (!squeezed.includes(squeeze(value))) throw new Error(`${key} is now ${value}, which no file says`);
   }
   return 'mended';
 }
