@@ -22,7 +22,7 @@ import {
 import { disk, errorCode, readFile, removeFile } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import type { HeldLock } from './lock.ts';
-import { type Manifest, parseManifest } from './manifest.ts';
+import { type Manifest, readManifest } from './manifest.ts';
 import { classify, MANIFEST_NAME } from './names.ts';
 import { newPodId } from './random.ts';
 import type { System } from './system.ts';
@@ -253,8 +253,7 @@ function isBarelyBegun(fs: FileSystem, path: string): boolean {
 }
 
 function judge(fs: FileSystem, path: string, id: string): Finding {
-  const bytes = readFile(fs, path, MANIFEST_NAME);
-  const manifest = bytes === undefined ? undefined : parseManifest(path, bytes);
+  const manifest = readManifest(fs, path);
   if (manifest !== undefined && !isAsWritten(fs, path, manifest, id)) {
     return { kind: 'changed', why: 'it was written to' };
   }

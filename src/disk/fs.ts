@@ -19,6 +19,11 @@ export interface FileStat {
   readonly isFolder: boolean;
 }
 
+/** Tells a file or folder from any other that is there at the same time: moved, it stays the same, and a copy is another. */
+export function fileIdentity({ dev, ino }: FileStat): string {
+  return `${dev}:${ino}`;
+}
+
 /** How a file is opened: `r` to read, `r+` to read and write what exists, `wx` to create what must not exist. */
 export type OpenMode = 'r' | 'r+' | 'wx';
 

@@ -102,13 +102,13 @@ const schema = z.strictObject({
 });
 
 /**
- * The id of the pod in a folder; undefined where there is none.
+ * The manifest of a folder; undefined where there is none.
  *
  * @throws {PodError} as `parseManifest`
  */
-export function podIdIn(fs: FileSystem, folder: string): string | undefined {
+export function readManifest(fs: FileSystem, folder: string): Manifest | undefined {
   const bytes = readFile(fs, folder, MANIFEST_NAME);
-  return bytes && parseManifest(folder, bytes).id;
+  return bytes && parseManifest(folder, bytes);
 }
 
 /**

@@ -17,7 +17,7 @@ import type { FileSystem } from './fs.ts';
 import { NEWLINE, type SegmentHeader } from './log-format.ts';
 import { readHeader, type SalvagedRecord, salvageSegment } from './log-reader.ts';
 import { LogWriter } from './log-writer.ts';
-import { type Manifest, parseManifest, replaceManifest, type ShardContent } from './manifest.ts';
+import { type Manifest, readManifest, replaceManifest, type ShardContent } from './manifest.ts';
 import { classify, type FileKind, MANIFEST_NAME, shardName, stagedName } from './names.ts';
 import type { OutputRecord } from './output-log.ts';
 import { checkOutputs } from './output-recovery.ts';
@@ -207,12 +207,10 @@ function requireSomething(fs: FileSystem, path: string): NamedFile[] {
 }
 
 function requireManifest(fs: FileSystem, path: string): Manifest {
-  const bytes = readFile(fs, path, MANIFEST_NAME);
-  if (bytes === undefined) {
-    refuseLostManifest(fs, path, namedFiles(fs, path));
-    throw notFound(path);
-  }
-  return parseManifest(path, bytes);
+  const manifest = readManifest(fs, path);
+  if (manifest !== undefined) return manifest;
+  refuseLostManifest(fs, path, namedFiles(fs, path));
+  throw notFound(path);
 }
 
 function notFound(path: string): PodError {
@@ -259,8 +257,7 @@ class Salvage {
 
   #readManifest(): Manifest | undefined {
     try {
-      const bytes = readFile(this.#fs, this.#path, MANIFEST_NAME);
-      const manifest = bytes === undefined ? undefined : parseManifest(this.#path, bytes);
+      const manifest = readManifest(this.#fs, this.#path);
       return manifest === undefined || this.#isForeign(manifest) || this.#isStale(manifest) ? undefined : manifest;
     } catch (error) {
       if (error instanceof PodError && error.code === 'ERR_POD_CORRUPT') return undefined;

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { PodError } from '../core/errors.ts';
 import { disk, diskError, readFile, removeQuietly, writeAll } from './files.ts';
-import type { FileSystem } from './fs.ts';
+import { type FileSystem, fileIdentity } from './fs.ts';
 import { ADDRESS_NAME, isSocketName, newSocketName, temporaryName } from './names.ts';
 import { randomHex } from './random.ts';
 
@@ -43,7 +43,7 @@ export function readAddress(fs: FileSystem, folder: string): Address | undefined
   try {
     const text = readFile(fs, folder, ADDRESS_NAME)?.toString('utf8');
     const address = text === undefined ? undefined : addressSchema.safeParse(JSON.parse(text)).data;
-    return address?.folder === markOf(fs, folder) ? address : undefined;
+    return address?.folder === identityOf(fs, folder) ? address : undefined;
   } catch {
     return undefined; // Another one is written soon, or nobody listens.
   }
@@ -56,7 +56,7 @@ export function writeAddress(fs: FileSystem, folder: string, address: Omit<Addre
     const fd = fs.open(temporary, 'wx');
     try {
       try {
-        const note: Address = { ...address, folder: markOf(fs, folder) };
+        const note: Address = { ...address, folder: identityOf(fs, folder) };
         writeAll(fs, fd, Buffer.from(`${JSON.stringify(note)}\n`), 0);
       } finally {
         fs.close(fd);
@@ -69,10 +69,9 @@ export function writeAddress(fs: FileSystem, folder: string, address: Omit<Addre
   });
 }
 
-/** Tells a folder from its copies; moved, it stays the same. */
-function markOf(fs: FileSystem, folder: string): string {
+function identityOf(fs: FileSystem, folder: string): string {
   const stat = fs.stat(folder);
-  return `${stat?.dev}:${stat?.ino}`;
+  return stat === undefined ? 'missing' : fileIdentity(stat);
 }
 
 /** Takes note and socket away. Whoever does must hold the folder's lock. */

@@ -8,6 +8,7 @@ import { dirname, join, resolve } from 'node:path';
 import { PodError } from '../core/errors.ts';
 import type { Key } from '../core/key.ts';
 import { belowFileError, errorCode, removeQuietly } from '../disk/files.ts';
+import { fileIdentity } from '../disk/fs.ts';
 import { makeEmptyFolder } from '../disk/make-folder.ts';
 import type { FolderMeta } from '../disk/manifest.ts';
 import { classify, LOCK_NAME, MANIFEST_NAME } from '../disk/names.ts';
@@ -217,7 +218,7 @@ function findOpen(system: System, place: string): OpenPod | undefined {
 function identify({ fs }: System, place: string): { real: string; folder: string } {
   try {
     const stat = fs.stat(place);
-    if (stat !== undefined) return { real: fs.realpath(place), folder: `${stat.dev}:${stat.ino}` };
+    if (stat !== undefined) return { real: fs.realpath(place), folder: fileIdentity(stat) };
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
     if (errorCode(error) === 'ENOTDIR') throw belowFileError(place, error);

@@ -6,7 +6,7 @@
  */
 import { PodError } from '../core/errors.ts';
 import { atExit } from '../disk/exit.ts';
-import { podIdIn } from '../disk/manifest.ts';
+import { readManifest } from '../disk/manifest.ts';
 import { randomHex } from '../disk/random.ts';
 import { nodeSystem } from '../disk/system.ts';
 import { type Joined, join } from './join.ts';
@@ -267,7 +267,7 @@ export class Caller {
       return;
     }
     this.#joined = joined;
-    this.#podId ??= podIdIn(nodeSystem.fs, this.path);
+    this.#podId ??= readManifest(nodeSystem.fs, this.path)?.id;
     if (!isFirst) this.#settleOld(joined.link);
     this.#unsent = [...this.#calls.values()].filter((call) => !this.#waiting.includes(call));
     this.#flush(joined.link);

@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PodError } from '../core/errors.ts';
-import { podIdIn } from '../disk/manifest.ts';
+import { readManifest } from '../disk/manifest.ts';
 import { readAddress } from '../disk/shared-address.ts';
 import { nodeSystem } from '../disk/system.ts';
 import { connectTo, type Identity, type Link, type LinkEvents } from './link.ts';
@@ -43,7 +43,7 @@ export async function join(
   const { fs, clock } = nodeSystem;
   const endMs = clock.monotonic() + patienceMs;
   for (;;) {
-    if (podId !== undefined && podIdIn(fs, place) !== podId) throw goneError(place);
+    if (podId !== undefined && readManifest(fs, place)?.id !== podId) throw goneError(place);
     const own = owners.get(place);
     if (own !== undefined) {
       const owner = await own.catch(() => undefined);
